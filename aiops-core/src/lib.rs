@@ -1,1 +1,70 @@
-//! Core.
+//! Contracts, traits and the pure decision logic of the aiops pipeline.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod action;
+mod bus;
+mod clock;
+mod context;
+mod data_state;
+mod detector;
+mod error;
+mod event;
+mod fingerprint;
+mod graph;
+mod incident_log;
+mod live;
+mod lock;
+mod menu;
+mod names;
+mod notify;
+mod probe;
+mod responder;
+mod signal;
+mod store;
+pub mod text;
+pub mod time;
+mod triage;
+
+/// Re-exported, since its types stand in this crate's API.
+pub use jiff;
+pub use tokio_util::sync::CancellationToken;
+
+pub use crate::action::{
+    ActionError, ActionHandler, ActionRequest, Applied, Compensation, HandlerFn, Inspection, Outcome, Precondition,
+    Target, handler_fn,
+};
+pub use crate::bus::{
+    BusError, DETECTIONS, Delivery, Envelope, EnvelopeError, EventBus, RESPONSES, Settle, Subscription, TRIAGED,
+    dead_letter_topic,
+};
+pub use crate::clock::{Clock, SystemClock};
+pub use crate::context::{
+    ContextError, ContextFinding, ContextFn, ContextItem, ContextKind, ContextQuery, ContextSource, Missing,
+    TriageContext, Trust, context_fn,
+};
+pub use crate::data_state::DataState;
+pub use crate::detector::{Detector, DetectorError, DetectorFn, Evaluation, Sighting, Tick, detector_fn};
+pub use crate::error::{BoxError, error_chain};
+pub use crate::event::{DetectionEvent, DetectionEventBuilder, EventKind, Severity, Status};
+pub use crate::fingerprint::{
+    BUCKET_SECONDS, Fingerprint, Identity, IdentityScheme, MissingIdentityLabel, encode, fingerprint,
+    raw as raw_fingerprint,
+};
+pub use crate::graph::DependencyGraph;
+pub use crate::incident_log::{
+    Incident, IncidentEntry, IncidentLog, IncidentLogError, IncidentQuery, IncidentRecord, IncidentState,
+    MemoryIncidentLog,
+};
+pub use crate::live::Live;
+pub use crate::menu::{ActionMenu, MenuEntry};
+pub use crate::names::{
+    ActionName, Confidence, EpisodeId, EventId, IncidentId, InvalidActionName, InvalidConfidence, ServiceName,
+};
+pub use crate::notify::{LogNotifier, Notice, NoticeKind, Notifier, NotifyError, Receipt};
+pub use crate::probe::{MemoryProbe, Probe, ProbeError, ProbeQuery, Reading};
+pub use crate::responder::{Decision, Disposition, Plan, RespondError, Responder, Response, RuleVerdict, Step};
+pub use crate::signal::{Band, Evidence, Signal};
+pub use crate::store::{FileStateStore, MemoryStateStore, StateError, StateStore, Versioned};
+pub use crate::triage::{
+    Provenance, Triage, TriageError, TriageReport, TriageRequest, Triaged, Triager, TriagerFn, triager_fn,
+};

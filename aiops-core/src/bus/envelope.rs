@@ -1,0 +1,212 @@
+//! The CloudEvents 1.0 JSON envelope around every message.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::event::DetectionEvent;
+use crate::names::EventId;
+use crate::responder::Response;
+use crate::triage::Triaged;
+
+/// A CloudEvents 1.0 JSON message.
+///
+/// `type` carries the schema version (`dev.aiops.detection.v1`). Attributes that we do not know are
+/// kept in `extensions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Envelope {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// Unique with `source`: the dedup key of a bus that has one.
+    pub id: String,
+    /// Who made it, as a URI reference (`/aiops/detection`).
+    pub source: String,
+    /// What `data` is, with its schema version.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it was made.
+    pub time: Timestamp,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// What must stay in order: one identity, one incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitionkey: Option<String>,
+    /// W3C trace context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The message itself.
+    pub data: Value,
+    /// Extension attributes: lower-case letters and digits, plain values.
+    #[serde(flatten)]
+    pub extensions: BTreeMap<String, Value>,
+}
+
+/// `type` of a detection event.
+pub(crate) const DETECTION_V1: &str = "dev.aiops.detection.v1";
+/// `type` of a triage report.
+pub(crate) const TRIAGED_V1: &str = "dev.aiops.triaged.v1";
+/// `type` of an answer to a report.
+pub(crate) const RESPONSE_V1: &str = "dev.aiops.response.v1";
+
+/// Why an envelope's content cannot be read. It is for the dead letter: no attempt can succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvelopeError {
+    /// Not the type that is read here.
+    #[error("message {id:?} is of type {found:?}, expected {expected:?}")]
+    Type {
+        /// The message.
+        id: String,
+        /// Its type.
+        found: String,
+        /// The type that is read here.
+        expected: &'static str,
+    },
+    /// Not CloudEvents 1.0.
+    #[error("message {id:?} has specversion {found:?}, expected \"1.0\"")]
+    SpecVersion {
+        /// The message.
+        id: String,
+        /// Its version.
+        found: String,
+    },
+    /// The type is right and the content is not.
+    #[error("message {id:?} of type {kind:?} does not read")]
+    Data {
+        /// The message.
+        id: String,
+        /// Its type.
+        kind: String,
+        /// Where it goes wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Envelope {
+    /// An envelope around any content. `id` is unique for `source`.
+    pub fn new(
+        id: impl Into<String>,
+        source: impl Into<String>,
+        kind: impl Into<String>,
+        time: Timestamp,
+        data: Value,
+    ) -> Self {
+        Self {
+            specversion: "1.0".to_owned(),
+            id: id.into(),
+            source: source.into(),
+            kind: kind.into(),
+            time,
+            datacontenttype: "application/json".to_owned(),
+            partitionkey: None,
+            traceparent: None,
+            data,
+            extensions: BTreeMap::new(),
+        }
+    }
+
+    fn of(id: &str, source: &str, kind: &str, time: Timestamp, key: &str, data: &impl Serialize) -> Self {
+        // The contract types hold no map with non-text keys and no failing Serialize.
+        let data = serde_json::to_value(data).unwrap_or(Value::Null);
+        Self { partitionkey: Some(key.to_owned()), ..Self::new(id, source, kind, time, data) }
+    }
+
+    /// The envelope of a detection event; its id is the event's.
+    #[must_use]
+    pub fn detection(event: &DetectionEvent) -> Self {
+        let key = crate::fingerprint::Identity { labels: BTreeMap::new(), ..event.identity() }.key();
+        Self::of(event.event_id.as_str(), "/aiops/detection", DETECTION_V1, event.observed(), &key, event)
+    }
+
+    /// The envelope of a report; one for each triaged event.
+    #[must_use]
+    pub fn triaged(triaged: &Triaged) -> Self {
+        let id = format!("{}/triaged", triaged.event.event_id);
+        Self::of(&id, "/aiops/triage", TRIAGED_V1, triaged.at, triaged.incident_id.as_str(), triaged)
+    }
+
+    /// The envelope of an answer. `event_id` is that of the triaged event.
+    #[must_use]
+    pub fn response(event_id: &EventId, response: &Response) -> Self {
+        let id = format!("{event_id}/response");
+        Self::of(&id, "/aiops/remediation", RESPONSE_V1, response.at, response.incident_id.as_str(), response)
+    }
+
+    fn read<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, EnvelopeError> {
+        if self.specversion != "1.0" {
+            return Err(EnvelopeError::SpecVersion {
+                id: crate::text::clip(&self.id, 80),
+                found: crate::text::clip(&self.specversion, 20),
+            });
+        }
+        if self.kind != expected {
+            return Err(EnvelopeError::Type {
+                id: crate::text::clip(&self.id, 80),
+                found: crate::text::clip(&self.kind, 80),
+                expected,
+            });
+        }
+        T::deserialize(&self.data).map_err(|source| EnvelopeError::Data {
+            id: self.id.clone(),
+            kind: self.kind.clone(),
+            source,
+        })
+    }
+
+    /// Reads a detection event.
+    ///
+    /// # Errors
+    /// Another type, or content that does not read.
+    pub fn to_detection(&self) -> Result<DetectionEvent, EnvelopeError> {
+        self.read(DETECTION_V1)
+    }
+
+    /// Reads a report.
+    ///
+    /// # Errors
+    /// Another type, or content that does not read.
+    pub fn to_triaged(&self) -> Result<Triaged, EnvelopeError> {
+        self.read(TRIAGED_V1)
+    }
+
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// Another type, or content that does not read.
+    pub fn to_response(&self) -> Result<Response, EnvelopeError> {
+        self.read(RESPONSE_V1)
+    }
+
+    /// The same message as a dead letter, with its reason and the attempts that it had.
+    #[must_use]
+    pub fn into_dead_letter(mut self, reason: &str, attempts: u32) -> Self {
+        self.extensions.insert("deadletterreason".to_owned(), Value::from(crate::text::clip(reason, 500)));
+        self.extensions.insert("deadletterattempts".to_owned(), Value::from(attempts));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventKind, Severity};
+
+    #[test]
+    fn carries_an_event_and_keeps_unknown_attributes() {
+        let event =
+            DetectionEvent::builder(EventKind::LogBurst, "api", Severity::Info, Timestamp::UNIX_EPOCH, "s").build();
+        let mut value = serde_json::to_value(Envelope::detection(&event)).unwrap();
+        assert_eq!(value["specversion"], "1.0");
+        assert_eq!(value["type"], DETECTION_V1);
+        value["myattr"] = Value::from("x");
+        let back: Envelope = serde_json::from_value(value).unwrap();
+        assert_eq!(back.to_detection().unwrap(), event);
+        assert_eq!(back.extensions["myattr"], "x");
+        assert!(back.to_triaged().unwrap_err().to_string().contains("expected \"dev.aiops.triaged.v1\""));
+    }
+}
