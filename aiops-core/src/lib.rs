@@ -24,6 +24,7 @@ mod store;
 pub mod text;
 pub mod time;
 mod triage;
+mod virtual_clock;
 
 /// Re-exported, since its types stand in this crate's API.
 pub use jiff;
@@ -34,8 +35,8 @@ pub use crate::action::{
     Target, handler_fn,
 };
 pub use crate::bus::{
-    BusError, DETECTIONS, Delivery, Envelope, EnvelopeError, EventBus, RESPONSES, Settle, Subscription, TRIAGED,
-    dead_letter_topic,
+    BusError, DETECTIONS, Delivery, Envelope, EnvelopeError, EventBus, MemoryBus, MemoryBusBuilder, RESPONSES, Settle,
+    Subscription, TRIAGED, Undelivered, dead_letter_topic,
 };
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::context::{
@@ -68,3 +69,4 @@ pub use crate::store::{FileStateStore, MemoryStateStore, StateError, StateStore,
 pub use crate::triage::{
     Provenance, Triage, TriageError, TriageReport, TriageRequest, Triaged, Triager, TriagerFn, triager_fn,
 };
+pub use crate::virtual_clock::VirtualClock;

@@ -1,6 +1,8 @@
 //! Messages between the layers: the envelope, the bus and its deliveries.
 
 mod envelope;
+mod memory;
+mod queue;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::envelope::{Envelope, EnvelopeError};
+pub use self::memory::{MemoryBus, MemoryBusBuilder, Undelivered};
 use crate::error::BoxError;
 
 /// Topic of announced, raised and resolved detection events.
