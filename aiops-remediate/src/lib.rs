@@ -1,1 +1,11 @@
-//! Placeholder crate root.
+//! Deterministic remediation: a report is answered by a plan that a policy made, and what the plan
+//! allows is done at most once.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod store;
+
+pub use crate::store::{
+    Acquired, Begun, EpisodeKey, JournalEntry, JournalState, JsonlStore, KillSwitch, Lease, MemoryStore, Opened,
+    RemediationStore, ReportId, ReportRecord, Reservation, Reserved, Run, Snapshot, SnapshotQuery, StepEnd, StepKey,
+    StoreError, Torn,
+};

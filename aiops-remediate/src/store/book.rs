@@ -1,0 +1,346 @@
+//! The state behind the stores that keep it in memory: each call decides on the state as it is, and
+//! what changes is one [`Change`], so that a file journal is the list of changes.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use aiops_core::time::{human, minus, plus};
+use aiops_core::{Disposition, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use super::types::{
+    Acquired, Begun, EpisodeKey, JournalEntry, JournalState, KillSwitch, Lease, Opened, ReportId, ReportRecord,
+    Reservation, Reserved, Run, Snapshot, SnapshotQuery, StepEnd, StepKey,
+};
+
+/// Ended steps and closed reports that are remembered: at 300 actions a day, a year.
+const PAST_KEPT: usize = 100_000;
+/// Reports without an answer: beyond it something is broken and new ones are refused.
+const OPEN_MAX: usize = 10_000;
+/// Marks and ends of episodes that are remembered.
+const MARKS_KEPT: usize = 20_000;
+/// Locks that are looked through for ended ones before the next is granted.
+const LEASES_SWEPT_ABOVE: usize = 1_000;
+
+/// One change of the state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub(super) enum Change {
+    /// A report was opened.
+    Report { report: Box<ReportRecord> },
+    /// A report was answered.
+    Closed { id: ReportId, response: Response },
+    /// A step began.
+    Step { entry: Box<JournalEntry> },
+    /// A step went on.
+    State { key: StepKey, token: u64, at: Timestamp, change: JournalState },
+    /// Marks were taken.
+    Marks { runs: Vec<Run> },
+    /// A mark was given back.
+    MarkReturned { run: Run },
+    /// The kill switch was set.
+    Kill { switch: KillSwitch },
+    /// An episode ended.
+    Resolved { episode: EpisodeKey, at: Timestamp },
+}
+
+/// The answer to a call, and what it changes.
+pub(super) type Decided<A> = Result<(A, Option<Change>), StoreError>;
+
+#[derive(Debug)]
+enum Step {
+    /// Not ended, or ended while its report is open.
+    Whole(Box<JournalEntry>),
+    /// Ended, and its report is closed.
+    Past { at: Timestamp, end: StepEnd },
+}
+
+#[derive(Debug)]
+enum Report {
+    Open(u64),
+    Closed(Disposition),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    kill: KillSwitch,
+    reports: HashMap<ReportId, Report>,
+    open: BTreeMap<u64, ReportRecord>,
+    closed: VecDeque<ReportId>,
+    steps: HashMap<StepKey, Step>,
+    steps_of: HashMap<ReportId, Vec<StepKey>>,
+    past: VecDeque<StepKey>,
+    marks: VecDeque<Run>,
+    resolved: HashMap<EpisodeKey, Timestamp>,
+    resolved_order: VecDeque<EpisodeKey>,
+    leases: HashMap<String, Lease>,
+    opened: u64,
+    last_token: u64,
+}
+
+fn refused<A>(doing: &'static str, what: impl ToString, why: &'static str) -> Result<A, StoreError> {
+    Err(StoreError::Refused { doing, what: what.to_string(), why })
+}
+
+fn forgotten(what: &'static str) {
+    metrics::counter!("aiops_remediate_store_forgotten_total", "what" => what).increment(1);
+}
+
+impl Book {
+    pub(super) fn kill_switch(&self) -> Decided<KillSwitch> {
+        Ok((self.kill.clone(), None))
+    }
+
+    pub(super) fn set_kill_switch(&self, switch: KillSwitch) -> Decided<()> {
+        Ok(((), Some(Change::Kill { switch })))
+    }
+
+    pub(super) fn snapshot(&self, query: &SnapshotQuery) -> Decided<Snapshot> {
+        let wanted = |run: &&Run| {
+            run.at >= query.since
+                && (run.identity == query.identity || query.actions.iter().any(|action| run.action.as_str() == action))
+        };
+        let snapshot = Snapshot {
+            kill_switch: self.kill.clone(),
+            resolved_at: self.resolved.get(&query.episode).copied(),
+            runs: self.marks.iter().filter(wanted).cloned().collect(),
+        };
+        Ok((snapshot, None))
+    }
+
+    pub(super) fn resolve(&self, episode: EpisodeKey, at: Timestamp) -> Decided<()> {
+        let known = self.resolved.get(&episode).is_some_and(|known| *known >= at);
+        Ok(((), (!known).then_some(Change::Resolved { episode, at })))
+    }
+
+    pub(super) fn reserve(&self, reservation: Reservation) -> Decided<Reserved> {
+        for (run, cooldown) in &reservation.runs {
+            if let Some(reason) = cooldown.and_then(|cooldown| self.cooling(run, cooldown)) {
+                return Ok((Reserved::Refused { reason }, None));
+            }
+            if let Some(reason) = reservation.loop_guard.and_then(|(max, per)| self.looping(run, max, per)) {
+                return Ok((Reserved::Refused { reason }, None));
+            }
+        }
+        let runs: Vec<Run> = reservation.runs.into_iter().map(|(run, _)| run).collect();
+        Ok((Reserved::Granted, (!runs.is_empty()).then_some(Change::Marks { runs })))
+    }
+
+    fn cooling(&self, run: &Run, cooldown: Duration) -> Option<String> {
+        let last = self.marks.iter().rev().find(|mark| mark.action == run.action && mark.target == run.target)?;
+        (minus(run.at, cooldown) < last.at).then(|| {
+            let (action, target, at) = (&run.action, &run.target, last.at);
+            format!("cool-down: {action} on {target} was started at {at}, cool-down {}", human(cooldown))
+        })
+    }
+
+    fn looping(&self, run: &Run, max: u32, per: Duration) -> Option<String> {
+        let since = minus(run.at, per);
+        let mut reports: Vec<&ReportId> = self
+            .marks
+            .iter()
+            .filter(|mark| mark.identity == run.identity && mark.at > since)
+            .map(|mark| &mark.report)
+            .collect();
+        reports.sort();
+        reports.dedup();
+        (reports.len() >= usize::try_from(max).unwrap_or(usize::MAX)).then(|| {
+            let (identity, count) = (&run.identity, reports.len());
+            format!("loop guard: {identity} was acted on {count} times in {}, at most {max}", human(per))
+        })
+    }
+
+    pub(super) fn give_back(&self, report: &ReportId, run: Run) -> Decided<()> {
+        let known = self.marks.iter().any(|mark| mark.report == *report && *mark == run);
+        Ok(((), known.then_some(Change::MarkReturned { run })))
+    }
+
+    pub(super) fn open_report(&self, record: ReportRecord) -> Decided<Opened> {
+        match self.reports.get(&record.id) {
+            Some(Report::Open(_)) => Ok((Opened::Known(None), None)),
+            Some(Report::Closed(disposition)) => Ok((Opened::Known(Some(disposition.clone())), None)),
+            None if self.open.len() >= OPEN_MAX && record.response.is_none() => {
+                let source = format!("{OPEN_MAX} reports are open; call recover").into();
+                Err(StoreError::Unavailable { doing: "open a report", source })
+            }
+            None => Ok((Opened::New, Some(Change::Report { report: Box::new(record) }))),
+        }
+    }
+
+    pub(super) fn close_report(&self, id: ReportId, response: Response) -> Decided<()> {
+        match self.reports.get(&id) {
+            Some(Report::Open(_)) => Ok(((), Some(Change::Closed { id, response }))),
+            Some(Report::Closed(_)) => Ok(((), None)),
+            None => refused("close report", id, "it was never opened"),
+        }
+    }
+
+    pub(super) fn open_reports(&self) -> Decided<Vec<ReportRecord>> {
+        Ok((self.open.values().cloned().collect(), None))
+    }
+
+    pub(super) fn acquire(&mut self, key: String, holder: String, now: Timestamp, ttl: Duration) -> Decided<Acquired> {
+        if let Some(lease) = self.leases.get(&key).filter(|lease| now < lease.until) {
+            return Ok((Acquired::Held { holder: lease.holder.clone(), until: lease.until }, None));
+        }
+        if self.leases.len() > LEASES_SWEPT_ABOVE {
+            self.leases.retain(|_, lease| now < lease.until);
+        }
+        self.last_token = self.last_token.saturating_add(1);
+        let lease = Lease::new(key.clone(), holder, self.last_token, plus(now, ttl));
+        self.leases.insert(key, lease.clone());
+        Ok((Acquired::Granted(lease), None))
+    }
+
+    pub(super) fn release(&mut self, lease: &Lease) -> Decided<bool> {
+        let mine = self.leases.get(&lease.key).is_some_and(|held| held.token == lease.token);
+        if mine {
+            self.leases.remove(&lease.key);
+        }
+        Ok((mine, None))
+    }
+
+    pub(super) fn begin(&self, entry: JournalEntry) -> Decided<Begun> {
+        match self.steps.get(&entry.key()) {
+            None => Ok((Begun::New, Some(Change::Step { entry: Box::new(entry) }))),
+            Some(Step::Past { at, end }) => Ok((Begun::Exists { at: *at, end: Some(end.clone()) }, None)),
+            Some(Step::Whole(known)) => {
+                let end = match &known.state {
+                    JournalState::Ended(end) => Some(end.clone()),
+                    _ => None,
+                };
+                Ok((Begun::Exists { at: known.at, end }, None))
+            }
+        }
+    }
+
+    pub(super) fn advance(&self, key: StepKey, token: u64, change: JournalState, at: Timestamp) -> Decided<()> {
+        match self.steps.get(&key) {
+            None => refused("advance step", key, "it never began"),
+            Some(Step::Past { .. }) => refused("advance step", key, "it has ended"),
+            Some(Step::Whole(entry)) if token < entry.token => {
+                Err(StoreError::Fenced { key: key.to_string(), token, newest: entry.token })
+            }
+            Some(Step::Whole(entry)) if matches!(entry.state, JournalState::Ended(_)) => {
+                refused("advance step", key, "it has ended")
+            }
+            Some(Step::Whole(_)) => Ok(((), Some(Change::State { key, token, at, change }))),
+        }
+    }
+
+    pub(super) fn unfinished(&self) -> Decided<Vec<JournalEntry>> {
+        let open = |step: &Step| match step {
+            Step::Whole(entry) if !matches!(entry.state, JournalState::Ended(_)) => Some((**entry).clone()),
+            _ => None,
+        };
+        let mut entries: Vec<JournalEntry> = self.steps.values().filter_map(open).collect();
+        entries.sort_by(|a, b| (a.at, &a.report, a.index).cmp(&(b.at, &b.report, b.index)));
+        Ok((entries, None))
+    }
+
+    pub(super) fn steps_of(&self, report: &ReportId) -> Decided<Vec<JournalEntry>> {
+        let keys = self.steps_of.get(report).map_or(&[][..], Vec::as_slice);
+        let whole = |key: &StepKey| match self.steps.get(key) {
+            Some(Step::Whole(entry)) => Some((**entry).clone()),
+            _ => None,
+        };
+        Ok((keys.iter().filter_map(whole).collect(), None))
+    }
+
+    /// Takes a change over. It holds no decision, so that a journal reads back to the same state.
+    pub(super) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Report { report } => self.opened_report(*report),
+            Change::Closed { id, response } => self.closed_report(id, response.disposition),
+            Change::Step { entry } => {
+                self.last_token = self.last_token.max(entry.token);
+                self.steps_of.entry(entry.report.clone()).or_default().push(entry.key());
+                self.steps.insert(entry.key(), Step::Whole(entry));
+            }
+            Change::State { key, token, change, .. } => {
+                self.last_token = self.last_token.max(token);
+                if let Some(Step::Whole(entry)) = self.steps.get_mut(&key) {
+                    (entry.token, entry.state) = (token, change);
+                    let report = entry.report.clone();
+                    self.shrink(&report);
+                }
+            }
+            Change::Marks { runs } => {
+                self.marks.extend(runs);
+                while self.marks.len() > MARKS_KEPT {
+                    self.marks.pop_front();
+                    forgotten("mark");
+                }
+            }
+            Change::MarkReturned { run } => {
+                if let Some(place) = self.marks.iter().rposition(|mark| *mark == run) {
+                    self.marks.remove(place);
+                }
+            }
+            Change::Kill { switch } => self.kill = switch,
+            Change::Resolved { episode, at } => {
+                if self.resolved.insert(episode.clone(), at).is_none() {
+                    self.resolved_order.push_back(episode);
+                }
+                if self.resolved_order.len() > MARKS_KEPT
+                    && let Some(oldest) = self.resolved_order.pop_front()
+                {
+                    self.resolved.remove(&oldest);
+                    forgotten("resolved");
+                }
+            }
+        }
+    }
+
+    fn opened_report(&mut self, record: ReportRecord) {
+        let id = record.id.clone();
+        if let Some(response) = &record.response {
+            let disposition = response.disposition.clone();
+            return self.closed_report(id, disposition);
+        }
+        self.opened = self.opened.saturating_add(1);
+        self.reports.insert(id, Report::Open(self.opened));
+        self.open.insert(self.opened, record);
+    }
+
+    fn closed_report(&mut self, id: ReportId, disposition: Disposition) {
+        if let Some(Report::Open(number)) = self.reports.insert(id.clone(), Report::Closed(disposition)) {
+            self.open.remove(&number);
+        }
+        self.shrink(&id);
+        self.closed.push_back(id);
+        if self.closed.len() > PAST_KEPT
+            && let Some(oldest) = self.closed.pop_front()
+        {
+            self.reports.remove(&oldest);
+            forgotten("report");
+        }
+    }
+
+    /// Keeps of a closed report's ended steps only what `begin` needs.
+    fn shrink(&mut self, report: &ReportId) {
+        if !matches!(self.reports.get(report), Some(Report::Closed(_))) {
+            return;
+        }
+        let Some(mut keys) = self.steps_of.remove(report) else { return };
+        keys.retain(|key| {
+            let Some(step) = self.steps.get_mut(key) else { return false };
+            let Step::Whole(entry) = step else { return false };
+            let JournalState::Ended(end) = &entry.state else { return true };
+            *step = Step::Past { at: entry.at, end: end.clone() };
+            self.past.push_back(key.clone());
+            false
+        });
+        if !keys.is_empty() {
+            self.steps_of.insert(report.clone(), keys);
+        }
+        while self.past.len() > PAST_KEPT {
+            if let Some(oldest) = self.past.pop_front() {
+                self.steps.remove(&oldest);
+                forgotten("step");
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The store in memory: for tests, and for a host that accepts to forget with its process.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aiops_core::Response;
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::book::{Book, Decided};
+use super::*;
+
+/// Keeps everything in memory; it is gone with the process, and with it the promise that what
+/// started is never executed again. For anything that acts, take a store that outlives the process.
+///
+/// Bounded: the newest 100,000 closed reports and ended steps and 20,000 marks are kept; what is
+/// forgotten is counted (`aiops_remediate_store_forgotten_total`). At 10,000 reports without an
+/// answer new ones are refused.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    book: Mutex<Book>,
+}
+
+impl MemoryStore {
+    // Async like its sibling of the file store, since one macro writes both.
+    #[allow(clippy::unused_async)]
+    async fn run<A>(
+        &self,
+        _doing: &'static str,
+        decide: impl FnOnce(&mut Book) -> Decided<A>,
+    ) -> Result<A, StoreError> {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let (answer, change) = decide(&mut book)?;
+        if let Some(change) = change {
+            book.apply(change);
+        }
+        Ok(answer)
+    }
+}
+
+/// Writes the trait for a type with `run(doing, decide)`.
+macro_rules! store_of_a_book {
+    ($store:ty) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl RemediationStore for $store {
+            async fn kill_switch(&self) -> Result<KillSwitch, StoreError> {
+                self.run("read the kill switch", |book| book.kill_switch()).await
+            }
+
+            async fn set_kill_switch(&self, switch: KillSwitch) -> Result<(), StoreError> {
+                self.run("set the kill switch", |book| book.set_kill_switch(switch)).await
+            }
+
+            async fn snapshot(&self, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {
+                let query = query.clone();
+                self.run("read marks", move |book| book.snapshot(&query)).await
+            }
+
+            async fn resolve(&self, episode: &EpisodeKey, at: Timestamp) -> Result<(), StoreError> {
+                let episode = episode.clone();
+                self.run("note the end of an episode", move |book| book.resolve(episode, at)).await
+            }
+
+            async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError> {
+                let reservation = reservation.clone();
+                self.run("reserve", |book| book.reserve(reservation)).await
+            }
+
+            async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
+                let (report, run) = (report.clone(), run.clone());
+                self.run("give a mark back", move |book| book.give_back(&report, run)).await
+            }
+
+            async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {
+                let record = record.clone();
+                self.run("open a report", |book| book.open_report(record)).await
+            }
+
+            async fn close_report(&self, id: &ReportId, response: &Response) -> Result<(), StoreError> {
+                let (id, response) = (id.clone(), response.clone());
+                self.run("close a report", |book| book.close_report(id, response)).await
+            }
+
+            async fn open_reports(&self) -> Result<Vec<ReportRecord>, StoreError> {
+                self.run("list open reports", |book| book.open_reports()).await
+            }
+
+            async fn acquire(
+                &self,
+                key: &str,
+                holder: &str,
+                now: Timestamp,
+                ttl: Duration,
+            ) -> Result<Acquired, StoreError> {
+                let (key, holder) = (key.to_owned(), holder.to_owned());
+                self.run("take a lock", move |book| book.acquire(key, holder, now, ttl)).await
+            }
+
+            async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
+                let lease = lease.clone();
+                self.run("release a lock", move |book| book.release(&lease)).await
+            }
+
+            async fn begin(&self, entry: &JournalEntry) -> Result<Begun, StoreError> {
+                let entry = entry.clone();
+                self.run("begin a step", |book| book.begin(entry)).await
+            }
+
+            async fn advance(
+                &self,
+                key: &StepKey,
+                token: u64,
+                state: &JournalState,
+                at: Timestamp,
+            ) -> Result<(), StoreError> {
+                let (key, state) = (key.clone(), state.clone());
+                self.run("advance a step", move |book| book.advance(key, token, state, at)).await
+            }
+
+            async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {
+                self.run("list unfinished steps", |book| book.unfinished()).await
+            }
+
+            async fn steps_of(&self, report: &ReportId) -> Result<Vec<JournalEntry>, StoreError> {
+                let report = report.clone();
+                self.run("list a report's steps", move |book| book.steps_of(&report)).await
+            }
+        }
+    };
+}
+pub(super) use store_of_a_book;
+
+store_of_a_book!(MemoryStore);

@@ -1,0 +1,237 @@
+//! What remediation must remember: reports, steps, locks, marks and the kill switch.
+
+mod book;
+mod jsonl;
+mod memory;
+mod types;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aiops_core::jiff::Timestamp;
+use aiops_core::{BoxError, Response};
+use async_trait::async_trait;
+
+pub use self::jsonl::{JsonlStore, Torn};
+pub use self::memory::MemoryStore;
+pub use self::types::{
+    Acquired, Begun, EpisodeKey, JournalEntry, JournalState, KillSwitch, Lease, Opened, ReportId, ReportRecord,
+    Reservation, Reserved, Run, Snapshot, SnapshotQuery, StepEnd, StepKey,
+};
+
+/// A store that could not answer. What was asked for did not happen, or is not known to have
+/// happened; nothing may act on the hope that it did.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The store itself failed.
+    #[error("remediation store could not {doing}")]
+    Unavailable {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// The caller's token is older than the one that the step has seen: someone else took over.
+    #[error("step {key} was taken over: token {token} is older than {newest}; leave it to the newer holder")]
+    Fenced {
+        /// The step.
+        key: String,
+        /// The caller's token.
+        token: u64,
+        /// The newest token.
+        newest: u64,
+    },
+    /// The step or report does not exist, or has ended.
+    #[error("cannot {doing} {what}: {why}")]
+    Refused {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        what: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// What is stored does not read.
+    #[error("{file}:{line}: the journal does not read; repair the line or move the file away")]
+    Corrupt {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+}
+
+impl StoreError {
+    /// Whether trying again may help.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// Keeps reports, the journal of steps, locks, cool-down and loop-guard marks, and the kill switch.
+///
+/// # Contract
+/// - Once a method returns `Ok`, a new process sees the change (a store in memory is the exception,
+///   and says so). A dropped future leaves the change done or not done, never half.
+/// - **Journal.** [`begin`](Self::begin) is the guard against doing a thing twice: its key (action,
+///   target, fingerprint) is unique in the store itself (a primary key, `SET NX`), not by look-up and
+///   insert. What began once is `Exists` from then on, also after it ended.
+/// - **Tokens.** Each granted lease of any key carries a greater token than all before it.
+///   [`advance`](Self::advance) with a token smaller than the newest that the step has seen is
+///   [`StoreError::Fenced`] and changes nothing; a greater one becomes the newest.
+/// - **Leases.** [`acquire`](Self::acquire) is granted while nobody holds the key or the holder's time
+///   is over; [`release`](Self::release) deletes only what still carries the lease's own token. A
+///   lease ends at the latest with its time to live. It is an optimisation: the journal decides.
+/// - [`reserve`](Self::reserve) checks cool-down and loop guard and takes the marks in one step.
+/// - Reports: the first [`open_report`](Self::open_report) of an id is `New`, every other is `Known`.
+/// - All methods may be called concurrently, from several processes where the store is shared.
+///
+/// # Errors
+/// [`StoreError`]. The dispatcher takes a store that is down for a kill switch that is on.
+///
+/// # Implementing
+/// A store keeps these records in its own way; one that adds something wraps another:
+/// ```
+/// use aiops_remediate::{KillSwitch, MemoryStore, RemediationStore, StoreError};
+/// # async fn example() -> Result<(), StoreError> {
+/// let store = MemoryStore::default();
+/// store.set_kill_switch(KillSwitch::on("ops", "failing over by hand", jiff::Timestamp::UNIX_EPOCH)).await?;
+/// assert!(store.kill_switch().await?.on);
+/// # Ok(()) }
+/// ```
+#[async_trait]
+pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
+    /// The kill switch.
+    async fn kill_switch(&self) -> Result<KillSwitch, StoreError>;
+
+    /// Sets the kill switch.
+    async fn set_kill_switch(&self, switch: KillSwitch) -> Result<(), StoreError>;
+
+    /// What a policy needs to know, read at one moment.
+    async fn snapshot(&self, query: &SnapshotQuery) -> Result<Snapshot, StoreError>;
+
+    /// Notes that an episode ended at `at`.
+    async fn resolve(&self, episode: &EpisodeKey, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Takes the cool-down and loop-guard marks of a plan, all or none.
+    async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError>;
+
+    /// Gives back the mark of a step that did not start.
+    async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError>;
+
+    /// Records a report and its plan, once. A record that carries a response is closed at once.
+    async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError>;
+
+    /// Records what became of a report. The first answer stays: closing again changes nothing.
+    async fn close_report(&self, id: &ReportId, response: &Response) -> Result<(), StoreError>;
+
+    /// Reports without an answer, the oldest first.
+    async fn open_reports(&self) -> Result<Vec<ReportRecord>, StoreError>;
+
+    /// Takes the lock on a key.
+    async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError>;
+
+    /// Releases a lock, if it is still this lease's; says whether it was.
+    async fn release(&self, lease: &Lease) -> Result<bool, StoreError>;
+
+    /// Records that a step starts, once for its key.
+    async fn begin(&self, entry: &JournalEntry) -> Result<Begun, StoreError>;
+
+    /// Records a step's next state.
+    async fn advance(&self, key: &StepKey, token: u64, state: &JournalState, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Steps without an end, the oldest first.
+    async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError>;
+
+    /// All steps of a report that began, in order.
+    async fn steps_of(&self, report: &ReportId) -> Result<Vec<JournalEntry>, StoreError>;
+}
+
+macro_rules! forward_store {
+    ($pointer:ident) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: RemediationStore + ?Sized> RemediationStore for $pointer<T> {
+            async fn kill_switch(&self) -> Result<KillSwitch, StoreError> {
+                (**self).kill_switch().await
+            }
+
+            async fn set_kill_switch(&self, switch: KillSwitch) -> Result<(), StoreError> {
+                (**self).set_kill_switch(switch).await
+            }
+
+            async fn snapshot(&self, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {
+                (**self).snapshot(query).await
+            }
+
+            async fn resolve(&self, episode: &EpisodeKey, at: Timestamp) -> Result<(), StoreError> {
+                (**self).resolve(episode, at).await
+            }
+
+            async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError> {
+                (**self).reserve(reservation).await
+            }
+
+            async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
+                (**self).give_back(report, run).await
+            }
+
+            async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {
+                (**self).open_report(record).await
+            }
+
+            async fn close_report(&self, id: &ReportId, response: &Response) -> Result<(), StoreError> {
+                (**self).close_report(id, response).await
+            }
+
+            async fn open_reports(&self) -> Result<Vec<ReportRecord>, StoreError> {
+                (**self).open_reports().await
+            }
+
+            async fn acquire(
+                &self,
+                key: &str,
+                holder: &str,
+                now: Timestamp,
+                ttl: Duration,
+            ) -> Result<Acquired, StoreError> {
+                (**self).acquire(key, holder, now, ttl).await
+            }
+
+            async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
+                (**self).release(lease).await
+            }
+
+            async fn begin(&self, entry: &JournalEntry) -> Result<Begun, StoreError> {
+                (**self).begin(entry).await
+            }
+
+            async fn advance(
+                &self,
+                key: &StepKey,
+                token: u64,
+                state: &JournalState,
+                at: Timestamp,
+            ) -> Result<(), StoreError> {
+                (**self).advance(key, token, state, at).await
+            }
+
+            async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {
+                (**self).unfinished().await
+            }
+
+            async fn steps_of(&self, report: &ReportId) -> Result<Vec<JournalEntry>, StoreError> {
+                (**self).steps_of(report).await
+            }
+        }
+    };
+}
+forward_store!(Arc);
+forward_store!(Box);

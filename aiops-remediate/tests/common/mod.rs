@@ -1,0 +1,59 @@
+//! What several tests share: events, reports and scratch files.
+#![allow(dead_code)]
+
+use std::path::PathBuf;
+
+use aiops_core::{
+    ActionName, ActionRequest, Confidence, DetectionEvent, EventId, EventKind, IncidentId, Provenance, Severity,
+    Signal, Target, Triage, TriageContext, TriageReport, TriageRequest, Triaged,
+};
+use jiff::Timestamp;
+
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_746_432_000 + seconds).unwrap()
+}
+
+pub(crate) fn name(action: &str) -> ActionName {
+    ActionName::new(action).unwrap()
+}
+
+/// A fresh path for a file of this test.
+pub(crate) fn scratch(file: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(file);
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+pub(crate) fn event(number: u64, service: &str, labels: &[(&str, &str)], detected_at: Timestamp) -> DetectionEvent {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    DetectionEvent::builder(EventKind::MetricAnomaly, service, Severity::Warning, detected_at, "test")
+        .alertname(format!("Alert{number}"))
+        .labels(labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        .signal(Signal::new(9.0).expected(1.0).score(8.0).threshold(3.0))
+        .event_id(EventId::v7(detected_at, random))
+        .build()
+}
+
+/// A confident report on an event that recommends these actions.
+pub(crate) fn triaged(event: DetectionEvent, actions: &[&str]) -> Triaged {
+    let report = TriageReport::new("the pod hangs")
+        .recommended_actions(actions.iter().copied())
+        .confidence(Confidence::new(0.9).unwrap())
+        .needs_human(false);
+    triaged_with(event, report)
+}
+
+pub(crate) fn triaged_with(event: DetectionEvent, report: TriageReport) -> Triaged {
+    let now = event.observed();
+    let incident = IncidentId::new(format!("inc-{}", event.fingerprint));
+    let request = TriageRequest::new(incident, event, TriageContext::default(), now, now);
+    Triaged::new(&request, Triage::new(report, Provenance::new("test")), now)
+}
+
+pub(crate) fn request(action: &str, pod: &str, fingerprint_of: u64) -> ActionRequest {
+    let event = event(fingerprint_of, "cart", &[], at(0));
+    let target = Target::new([("namespace", "shop"), ("pod", pod)]);
+    ActionRequest::new(name(action), target, event.service, event.fingerprint, IncidentId::new("inc-1"), at(60))
+        .dry_run(false)
+}
