@@ -1,17 +1,13 @@
 //! Contracts, traits and the pure decision logic of the aiops pipeline.
-//!
-//! # Features
-//!
-//! | feature | what it is for |
-//! |---|---|
-//! | `testing` | fakes, `ManualClock` and the conformance suites that a third party's plugin can run |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod action;
 mod bus;
 mod clock;
 mod context;
+mod correlate;
 mod data_state;
+mod deploy_log;
 mod detector;
 mod error;
 mod event;
@@ -49,7 +45,13 @@ pub use crate::context::{
     ContextError, ContextFinding, ContextFn, ContextItem, ContextKind, ContextQuery, ContextSource, Missing,
     TriageContext, Trust, context_fn,
 };
+pub use crate::correlate::{
+    Correlated, CorrelationDecision, CorrelationRule, Correlator, CorrelatorConfig, Day, FlapRule, IncidentChange,
+    InhibitRule, InvalidCorrelatorConfig, InvalidMaintenanceWindows, LocalTime, MaintenanceWindow, MaintenanceWindows,
+    RestoreError,
+};
 pub use crate::data_state::DataState;
+pub use crate::deploy_log::{Deploy, DeployLog, DeployWindow, Rollout, RolloutKind, RolloutPhase};
 pub use crate::detector::{Detector, DetectorError, DetectorFn, Evaluation, Sighting, Tick, detector_fn};
 pub use crate::error::{BoxError, error_chain};
 pub use crate::event::{DetectionEvent, DetectionEventBuilder, EventKind, Severity, Status};

@@ -121,6 +121,14 @@ impl EventId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string())
     }
 
+    /// A UUIDv7 whose random part is the SHA-1 of a text: equal on every replica that derives it.
+    #[must_use]
+    pub fn derived(at: jiff::Timestamp, from: &str) -> Self {
+        let mut random = [0; 10];
+        random.copy_from_slice(&<sha1::Sha1 as sha1::Digest>::digest(from.as_bytes())[..10]);
+        Self::v7(at, random)
+    }
+
     /// A UUIDv7 whose random part comes from the operating system.
     #[must_use]
     pub fn random(at: jiff::Timestamp) -> Self {

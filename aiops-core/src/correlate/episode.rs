@@ -1,0 +1,202 @@
+//! What is known of one identity: its episode, and what outlives it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::config::{FlapRule, LONGEST_SILENCE};
+use crate::event::{DetectionEvent, Severity};
+use crate::fingerprint::{Fingerprint, Identity, sha1_head};
+use crate::names::{EpisodeId, EventId, IncidentId};
+use crate::time::{minus, plus};
+
+/// One announcement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Announcement {
+    pub(crate) severity: Severity,
+    pub(crate) at: Timestamp,
+    pub(crate) event_id: EventId,
+    /// Sightings held back since.
+    pub(crate) repeats: u64,
+}
+
+/// One continuous anomaly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Episode {
+    pub(crate) id: EpisodeId,
+    pub(crate) detected_at: Timestamp,
+    pub(crate) fingerprint: Fingerprint,
+    /// The newest sighting, as it came.
+    pub(crate) event: DetectionEvent,
+    /// When it was first seen.
+    pub(crate) first_seen: Timestamp,
+    /// When it was last seen firing.
+    pub(crate) last_firing: Timestamp,
+    /// When it was last seen at all, firing or normal: the gap runs from here.
+    pub(crate) last_seen: Timestamp,
+    pub(crate) gap: Duration,
+    /// Since when nothing is known of the data: the gap does not run.
+    pub(crate) unknown_since: Option<Timestamp>,
+    /// Since when it is seen as normal.
+    pub(crate) normal_since: Option<Timestamp>,
+    /// Times of the latest sightings, for `min_count`.
+    pub(crate) sightings: VecDeque<Timestamp>,
+    /// The last announcement of each severity.
+    pub(crate) announced: BTreeMap<Severity, Timestamp>,
+    pub(crate) latest: Option<Announcement>,
+    /// Sightings held by suppression since the last announcement.
+    pub(crate) held: u64,
+    pub(crate) incident: Option<IncidentId>,
+    /// Whether it is part of a flapping record and announces nothing of its own.
+    pub(crate) muted: bool,
+}
+
+impl Episode {
+    /// When silence ends it.
+    pub(crate) fn expires(&self) -> Timestamp {
+        match self.unknown_since {
+            Some(_) => plus(self.last_seen, LONGEST_SILENCE.max(self.gap)),
+            None => plus(self.last_seen, self.gap),
+        }
+    }
+
+    /// The data is known again at `at`: the time between does not count as silence.
+    pub(crate) fn known_again(&mut self, at: Timestamp) {
+        if self.unknown_since.take().is_some() {
+            self.last_seen = self.last_seen.max(at);
+        }
+    }
+
+    /// Whether a sighting of this severity is announced, and whether as a rise.
+    pub(crate) fn wants(&self, severity: Severity, at: Timestamp, renotify_after: Duration) -> Option<Why> {
+        let Some(latest) = &self.latest else { return Some(Why::First) };
+        let quiet = |since: Timestamp| at >= plus(since, renotify_after);
+        if severity > latest.severity {
+            return self.announced.get(&severity).is_none_or(|since| quiet(*since)).then_some(Why::Rise);
+        }
+        quiet(latest.at).then_some(Why::Again)
+    }
+}
+
+/// Why a sighting is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    First,
+    Rise,
+    Again,
+}
+
+/// The record that stands for an identity that opens and ends again and again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Flapping {
+    /// The announced episode that stands for all; none until the next one opens.
+    pub(crate) record: Option<Box<Episode>>,
+}
+
+/// A run of sightings held by deploys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HoldRun {
+    pub(crate) since: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) deploys: BTreeSet<String>,
+    /// When the longest hold was reached: the run holds no more.
+    pub(crate) released: Option<Timestamp>,
+}
+
+/// Everything that is known of one identity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Track {
+    pub(crate) identity: Identity,
+    pub(crate) episode: Option<Episode>,
+    /// When the last episode ended, or an orphan resolve came: an older sighting is late.
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) last_start: Option<Timestamp>,
+    /// Episodes that started at `last_start`, so that ids stay unique.
+    pub(crate) same_start: u32,
+    /// Opens and ends within the flapping window.
+    pub(crate) changes: VecDeque<Timestamp>,
+    pub(crate) flapping: Option<Flapping>,
+    pub(crate) hold: Option<HoldRun>,
+    /// When the timer of this track is set.
+    #[serde(skip)]
+    pub(crate) timer: Option<Timestamp>,
+}
+
+impl Track {
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            episode: None,
+            ended_at: None,
+            last_start: None,
+            same_start: 0,
+            changes: VecDeque::new(),
+            flapping: None,
+            hold: None,
+            timer: None,
+        }
+    }
+
+    /// Opens an episode at an event. The id is a function of identity and start, so that replicas
+    /// that saw the same data agree.
+    pub(crate) fn open(&mut self, event: &DetectionEvent, gap: Duration) -> &mut Episode {
+        let at = event.observed();
+        self.same_start = if self.last_start == Some(at) { self.same_start.saturating_add(1) } else { 0 };
+        self.last_start = Some(at);
+        let mut raw = format!("{}|{}", self.identity.key(), at.as_nanosecond());
+        if self.same_start > 0 {
+            raw.push_str(&format!("|{}", self.same_start));
+        }
+        self.episode.insert(Episode {
+            id: EpisodeId::new(format!("ep-{}", sha1_head(raw.as_bytes()))),
+            detected_at: event.detected_at,
+            fingerprint: self.identity.fingerprint(event.detected_at),
+            event: event.clone(),
+            first_seen: at,
+            last_firing: at,
+            last_seen: at,
+            gap,
+            unknown_since: None,
+            normal_since: None,
+            sightings: VecDeque::new(),
+            announced: BTreeMap::new(),
+            latest: None,
+            held: 0,
+            incident: None,
+            muted: false,
+        })
+    }
+
+    /// Notes an open or an end, and says whether the identity is flapping from now on.
+    pub(crate) fn changed(&mut self, at: Timestamp, rule: &FlapRule) -> bool {
+        if rule.changes == 0 {
+            return false;
+        }
+        self.changes.push_back(at);
+        let oldest = minus(at, rule.window);
+        self.changes.retain(|change| *change > oldest);
+        while self.changes.len() > rule.changes {
+            self.changes.pop_front();
+        }
+        self.flapping.is_none() && self.changes.len() >= rule.changes
+    }
+
+    /// When flapping is over if nothing changes until then.
+    pub(crate) fn flapping_until(&self, rule: &FlapRule) -> Option<Timestamp> {
+        self.flapping.as_ref()?;
+        self.changes.back().map(|last| plus(*last, rule.window))
+    }
+
+    /// When the track wants to be looked at next.
+    pub(crate) fn due(&self, rule: &FlapRule) -> Timestamp {
+        let forgotten = || plus(self.ended_at.or(self.last_start).unwrap_or(Timestamp::MIN), LONGEST_SILENCE);
+        let expires = self.episode.as_ref().map(Episode::expires);
+        match (expires, self.flapping_until(rule)) {
+            (Some(a), Some(b)) => a.min(b),
+            (Some(at), None) | (None, Some(at)) => at,
+            (None, None) => forgotten(),
+        }
+    }
+}
