@@ -1,4 +1,10 @@
 //! Contracts, traits and the pure decision logic of the aiops pipeline.
+//!
+//! # Features
+//!
+//! | feature | what it is for |
+//! |---|---|
+//! | `testing` | fakes, `ManualClock` and the conformance suites that a third party's plugin can run |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod action;

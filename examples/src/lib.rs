@@ -1,1 +1,16 @@
-//! Shared parts of the example programs.
+//! Shared parts of the example programs, and the doctests of the guides.
+
+pub mod features;
+
+/// Every Rust block of the README and of the guides is a test of this crate.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../CONTRIBUTING.md")]
+    struct Contributing;
+    #[doc = include_str!("../../docs/guide/host.md")]
+    struct HostGuide;
+    #[doc = include_str!("../../docs/guide/operating.md")]
+    struct OperatingGuide;
+}
