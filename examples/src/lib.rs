@@ -1,6 +1,8 @@
 //! Shared parts of the example programs, and the doctests of the guides.
 
 pub mod features;
+pub mod lines;
+pub mod replay;
 
 /// Every Rust block of the README and of the guides is a test of this crate.
 #[cfg(doctest)]

@@ -119,6 +119,9 @@ pub(crate) struct Track {
     pub(crate) changes: VecDeque<Timestamp>,
     pub(crate) flapping: Option<Flapping>,
     pub(crate) hold: Option<HoldRun>,
+    /// Held sightings of episodes that ended without an announcement: counted on the next one.
+    #[serde(default)]
+    pub(crate) carried: u64,
     /// When the timer of this track is set.
     #[serde(skip)]
     pub(crate) timer: Option<Timestamp>,
@@ -135,6 +138,7 @@ impl Track {
             changes: VecDeque::new(),
             flapping: None,
             hold: None,
+            carried: 0,
             timer: None,
         }
     }

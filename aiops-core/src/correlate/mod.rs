@@ -455,9 +455,10 @@ impl Correlator {
 
     fn hold_back(&mut self, key: &str, event: &DetectionEvent, by: String, reason: String) -> Correlated {
         let mut decision = Correlated::new(CorrelationDecision::Suppressed, None);
-        if let Some(episode) = self.tracks.get_mut(key).and_then(|track| track.episode.as_mut()) {
+        let track = self.tracks.get_mut(key);
+        if let Some((episode, carried)) = track.and_then(|track| Some((track.episode.as_mut()?, track.carried))) {
             episode.held = episode.held.saturating_add(1);
-            decision.count = episode.held;
+            decision.count = episode.held.saturating_add(carried);
             decision.of = episode.latest.as_ref().map(|latest| latest.event_id.clone());
             decision.event = Some(filled(event, episode));
         }
@@ -520,8 +521,9 @@ impl Correlator {
         let Some(episode) = track.episode.as_mut() else {
             return Correlated::new(CorrelationDecision::Ignored, Some(event)).reason("no open episode");
         };
-        let count = episode.held.saturating_add(episode.latest.as_ref().map_or(0, |latest| latest.repeats));
-        episode.held = 0;
+        let repeats = episode.latest.as_ref().map_or(0, |latest| latest.repeats);
+        let held = std::mem::take(&mut episode.held).saturating_add(std::mem::take(&mut track.carried));
+        let count = held.saturating_add(repeats);
         episode.announced.insert(severity, at);
         episode.latest = Some(Announcement { severity, at, event_id: event.event_id.clone(), repeats: 0 });
         let mut decision = Correlated::new(CorrelationDecision::Announced, None);
@@ -635,6 +637,7 @@ impl Correlator {
         let mut event = resolved_event(&episode, at);
         let ignored = |event, why: &str| Correlated::new(CorrelationDecision::Ignored, Some(event)).reason(why);
         let Some(latest) = &episode.latest else {
+            track.carried = track.carried.saturating_add(episode.held);
             let why = if episode.held > 0 {
                 "nothing was announced: it was held the whole time"
             } else {
