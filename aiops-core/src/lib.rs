@@ -29,6 +29,8 @@ mod probe;
 mod responder;
 mod signal;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 pub mod time;
 mod triage;

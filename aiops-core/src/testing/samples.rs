@@ -1,0 +1,82 @@
+//! Ready-made contract values for tests: one warning on `checkout`, and what follows from it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::context::{ContextFinding, ContextKind, TriageContext, Trust};
+use crate::event::{DetectionEvent, EventKind, Severity};
+use crate::names::{Confidence, EpisodeId, EventId, IncidentId};
+use crate::notify::{Notice, NoticeKind};
+use crate::signal::Signal;
+use crate::triage::{Provenance, Triage, TriageReport, TriageRequest, Triaged};
+
+/// A `P99LatencyAnomaly` warning on a service, with episode and incident, whose ids are made from
+/// `name`: two names make two incidents.
+#[must_use]
+pub fn event(service: &str, name: &str, at: Timestamp) -> DetectionEvent {
+    let mut event = DetectionEvent::builder(EventKind::MetricAnomaly, service, Severity::Warning, at, "zscore")
+        .event_id(EventId::new(format!("ev-{name}")))
+        .alertname("P99LatencyAnomaly")
+        .signal(
+            Signal::new(0.85)
+                .expected(0.12)
+                .score(7.1)
+                .threshold(3.0)
+                .unit("s")
+                .window(Duration::from_secs(3_600))
+                .n(12),
+        )
+        .build();
+    event.episode_id = Some(EpisodeId::new(format!("ep-{name}")));
+    event.incident_id = Some(IncidentId::new(format!("inc-{name}")));
+    event
+}
+
+/// A context of one deploy of the event's service and one line of foreign log text.
+#[must_use]
+pub fn context(event: &DetectionEvent) -> TriageContext {
+    let deployed_at = crate::time::minus(event.detected_at, Duration::from_secs(360));
+    TriageContext::assemble(
+        vec![
+            ContextFinding::new(ContextKind::Deploy, Trust::System, "deployed v2, 6m before")
+                .service(event.service.clone())
+                .at(deployed_at)
+                .data(serde_json::json!({"deploy_id": "d-2", "version": "v2"})),
+            ContextFinding::new(ContextKind::Log, Trust::External, "pool exhausted (40 in 5m)")
+                .service(event.service.clone())
+                .weight(40.0),
+        ],
+        Vec::new(),
+    )
+}
+
+/// A request about an event with [`context`], to be answered within 30 seconds.
+#[must_use]
+pub fn request(event: DetectionEvent) -> TriageRequest {
+    let now = event.observed();
+    let incident = event.incident_id.clone().unwrap_or_default();
+    let context = context(&event);
+    TriageRequest::new(incident, event, context, now, crate::time::plus(now, Duration::from_secs(30)))
+}
+
+/// A confident report on an event that recommends these actions and cites the deploy.
+#[must_use]
+pub fn triaged(event: DetectionEvent, actions: &[&str]) -> Triaged {
+    let request = request(event);
+    let report = TriageReport::new("checkout is slow since its deploy of v2")
+        .likely_causes(["checkout: deployed v2 6 min before"])
+        .recommended_actions(actions.iter().copied())
+        .confidence(Confidence::new(0.8).unwrap_or(Confidence::ZERO))
+        .needs_human(false)
+        .evidence(["deploy:1"]);
+    let at = request.now;
+    Triaged::new(&request, Triage::new(report, Provenance::new("sample")), at)
+}
+
+/// The announcement of an event.
+#[must_use]
+pub fn notice(event: DetectionEvent) -> Notice {
+    let (incident, at) = (event.incident_id.clone().unwrap_or_default(), event.observed());
+    Notice::new(incident, event, NoticeKind::Announced { held: 0, reason: None }, at)
+}
