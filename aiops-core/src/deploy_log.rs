@@ -168,11 +168,8 @@ impl DeployWindow {
         }
         let from = deploy.started.or(deploy.completed)?;
         let longest = plus(from, self.longest);
-        let to = match (deploy.failed, deploy.completed) {
-            (Some(failed), _) => failed.min(longest),
-            (None, Some(completed)) => plus(completed, self.after).min(longest),
-            (None, None) => longest,
-        };
+        let completed = deploy.completed.map(|completed| plus(completed, self.after));
+        let to = deploy.failed.into_iter().chain(completed).fold(longest, Timestamp::min);
         (from < to).then_some((from, to))
     }
 }

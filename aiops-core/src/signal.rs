@@ -82,6 +82,14 @@ impl Signal {
         Self { value: finite(value), ..Self::default() }
     }
 
+    /// Drops numbers that a caller wrote into the fields past the setters and that are not finite.
+    pub(crate) fn drop_non_finite(&mut self) {
+        for number in [&mut self.value, &mut self.expected, &mut self.score, &mut self.threshold] {
+            *number = number.and_then(finite);
+        }
+        self.band = self.band.filter(|band| band.low.is_finite() && band.high.is_finite());
+    }
+
     /// What was expected.
     #[must_use]
     pub fn expected(mut self, value: f64) -> Self {

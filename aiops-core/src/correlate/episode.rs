@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::config::{FlapRule, LONGEST_SILENCE};
+use super::timers::Timer;
 use crate::event::{DetectionEvent, Severity};
 use crate::fingerprint::{Fingerprint, Identity, sha1_head};
 use crate::names::{EpisodeId, EventId, IncidentId};
-use crate::time::{minus, plus};
+use crate::time::{human, minus, plus, since};
 
 /// One announcement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +37,12 @@ pub(crate) struct Episode {
     pub(crate) last_firing: Timestamp,
     /// When it was last seen at all, firing or normal: the gap runs from here.
     pub(crate) last_seen: Timestamp,
+    /// When that sighting came in, which may be later than it was made.
+    pub(crate) arrived: Timestamp,
     pub(crate) gap: Duration,
-    /// Since when nothing is known of the data: the gap does not run.
-    pub(crate) unknown_since: Option<Timestamp>,
+    /// The last time at which nothing was known of the data, if that is the last word: the gap does
+    /// not run.
+    pub(crate) unknown_at: Option<Timestamp>,
     /// Since when it is seen as normal.
     pub(crate) normal_since: Option<Timestamp>,
     /// Times of the latest sightings, for `min_count`.
@@ -55,16 +59,20 @@ pub(crate) struct Episode {
 
 impl Episode {
     /// When silence ends it.
-    pub(crate) fn expires(&self) -> Timestamp {
-        match self.unknown_since {
-            Some(_) => plus(self.last_seen, LONGEST_SILENCE.max(self.gap)),
-            None => plus(self.last_seen, self.gap),
+    pub(crate) fn expires(&self, silence: Silence) -> Timestamp {
+        let since = match silence {
+            Silence::SinceSeen => self.last_seen,
+            Silence::SinceArrival => self.last_seen.max(self.arrived),
+        };
+        match self.unknown_at {
+            Some(unknown) => plus(since.max(unknown), LONGEST_SILENCE.max(self.gap)),
+            None => plus(since, self.gap),
         }
     }
 
     /// The data is known again at `at`: the time between does not count as silence.
     pub(crate) fn known_again(&mut self, at: Timestamp) {
-        if self.unknown_since.take().is_some() {
+        if self.unknown_at.take().is_some() {
             self.last_seen = self.last_seen.max(at);
         }
     }
@@ -78,6 +86,15 @@ impl Episode {
         }
         quiet(latest.at).then_some(Why::Again)
     }
+}
+
+/// From when silence counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// From the last sighting, by event time: against the next sighting.
+    SinceSeen,
+    /// From when it came in: against the clock, since the next one may be as late as this one was.
+    SinceArrival,
 }
 
 /// Why a sighting is announced.
@@ -103,6 +120,21 @@ pub(crate) struct HoldRun {
     pub(crate) deploys: BTreeSet<String>,
     /// When the longest hold was reached: the run holds no more.
     pub(crate) released: Option<Timestamp>,
+    /// Whether an announcement said so.
+    pub(crate) told: bool,
+}
+
+impl HoldRun {
+    /// The reason of the first announcement after the longest hold.
+    pub(crate) fn tell(&mut self) -> Option<String> {
+        let held = since(self.released.filter(|_| !self.told)?, self.since);
+        self.told = true;
+        let minutes = held.as_secs() / 60;
+        let time = if minutes > 0 { format!("{minutes} min") } else { human(held) };
+        let deploys = self.deploys.len();
+        let plural = if deploys == 1 { "" } else { "s" };
+        Some(format!("held {time} by {deploys} deploy{plural}"))
+    }
 }
 
 /// Everything that is known of one identity.
@@ -122,9 +154,9 @@ pub(crate) struct Track {
     /// Held sightings of episodes that ended without an announcement: counted on the next one.
     #[serde(default)]
     pub(crate) carried: u64,
-    /// When the timer of this track is set.
+    /// The timer of this track, as it is set.
     #[serde(skip)]
-    pub(crate) timer: Option<Timestamp>,
+    pub(crate) timer: Option<Timer>,
 }
 
 impl Track {
@@ -145,7 +177,7 @@ impl Track {
 
     /// Opens an episode at an event. The id is a function of identity and start, so that replicas
     /// that saw the same data agree.
-    pub(crate) fn open(&mut self, event: &DetectionEvent, gap: Duration) -> &mut Episode {
+    pub(crate) fn open(&mut self, event: &DetectionEvent, gap: Duration, now: Timestamp) -> &mut Episode {
         let at = event.observed();
         self.same_start = if self.last_start == Some(at) { self.same_start.saturating_add(1) } else { 0 };
         self.last_start = Some(at);
@@ -161,8 +193,9 @@ impl Track {
             first_seen: at,
             last_firing: at,
             last_seen: at,
+            arrived: now,
             gap,
-            unknown_since: None,
+            unknown_at: None,
             normal_since: None,
             sightings: VecDeque::new(),
             announced: BTreeMap::new(),
@@ -193,10 +226,22 @@ impl Track {
         self.changes.back().map(|last| plus(*last, rule.window))
     }
 
+    /// No deploy holds it at `at`: the run of held sightings is over, unless it went on since.
+    pub(crate) fn leave_hold(&mut self, at: Timestamp) {
+        if self.hold.as_ref().is_some_and(|run| run.last <= at) {
+            self.hold = None;
+        }
+    }
+
+    /// Whether nothing is going on: it is only remembered.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.episode.is_none() && self.flapping.is_none()
+    }
+
     /// When the track wants to be looked at next.
     pub(crate) fn due(&self, rule: &FlapRule) -> Timestamp {
         let forgotten = || plus(self.ended_at.or(self.last_start).unwrap_or(Timestamp::MIN), LONGEST_SILENCE);
-        let expires = self.episode.as_ref().map(Episode::expires);
+        let expires = self.episode.as_ref().map(|episode| episode.expires(Silence::SinceArrival));
         match (expires, self.flapping_until(rule)) {
             (Some(a), Some(b)) => a.min(b),
             (Some(at), None) | (None, Some(at)) => at,

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::Correlator;
 use super::config::InhibitRule;
-use super::episode::HoldRun;
-use super::{Correlator, human, plus};
+use super::episode::{HoldRun, Silence};
 use crate::event::{DetectionEvent, Severity};
 use crate::text::clip;
+use crate::time::plus;
 
 /// By what a sighting is held, and why, for a person.
 type Held = (String, String);
@@ -19,12 +20,11 @@ impl Correlator {
         let track = self.tracks.get_mut(key)?;
         let service = track.identity.service.clone();
         if service.is_empty() || (self.config.critical_passes && severity == Severity::Critical) {
-            track.hold = None;
             return None;
         }
         if let Some(window) = self.maintenance.load().covering(&service, at) {
             // A person set the window: it does not count against the longest hold of deploys.
-            track.hold = None;
+            track.leave_hold(at);
             return Some((window, "in a maintenance window".to_owned()));
         }
         let windows: Vec<(Timestamp, Timestamp, String)> = self
@@ -35,14 +35,20 @@ impl Correlator {
             .collect();
         let covering = windows.iter().filter(|(from, to, _)| *from <= at && at < *to);
         let Some((_, until, by)) = covering.clone().max_by_key(|(from, to, _)| (*from, *to)) else {
-            track.hold = None;
+            track.leave_hold(at);
             return None;
         };
         let (until, by) = (*until, by.clone());
         let contiguous_since = contiguous_since(&windows, at);
         let run = match track.hold.take() {
             Some(run) if contiguous_since <= run.last => track.hold.insert(run),
-            _ => track.hold.insert(HoldRun { since: at, last: at, deploys: BTreeSet::new(), released: None }),
+            _ => track.hold.insert(HoldRun {
+                since: at,
+                last: at,
+                deploys: BTreeSet::new(),
+                released: None,
+                told: false,
+            }),
         };
         run.last = run.last.max(at);
         run.deploys.extend(covering.map(|(_, _, deploy)| deploy.clone()));
@@ -68,7 +74,8 @@ impl Correlator {
             };
             // Only what people were told of may hide something from them.
             let firing = self.tracks.iter().filter(|(other, _)| *other != key);
-            let firing = firing.filter_map(|(_, track)| track.episode.as_ref()).filter(|e| e.latest.is_some());
+            let firing = firing.filter_map(|(_, track)| track.episode.as_ref());
+            let firing = firing.filter(|e| e.latest.is_some() && e.expires(Silence::SinceArrival) > self.now);
             let by = firing.map(|episode| &episode.event).find(|other| inhibits(other))?;
             let name = format!("{} on {}", clip(by.alertname(), 80), clip(by.service.as_str(), 80));
             let reason = format!(
@@ -79,18 +86,6 @@ impl Correlator {
             );
             Some((name, reason))
         })
-    }
-
-    /// The reason of an announcement that ended a run of held sightings.
-    pub(super) fn release_reason(run: &HoldRun, at: Timestamp) -> Option<String> {
-        if run.released != Some(at) {
-            return None;
-        }
-        let minutes = crate::time::since(at, run.since).as_secs() / 60;
-        let deploys = run.deploys.len();
-        let plural = if deploys == 1 { "" } else { "s" };
-        let time = if minutes > 0 { format!("{minutes} min") } else { human(crate::time::since(at, run.since)) };
-        Some(format!("held {time} by {deploys} deploy{plural}"))
     }
 }
 
