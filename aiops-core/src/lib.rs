@@ -10,6 +10,7 @@
 mod action;
 mod bus;
 mod clock;
+mod collector;
 mod context;
 mod correlate;
 mod data_state;
@@ -25,9 +26,13 @@ mod lock;
 mod menu;
 mod names;
 mod notify;
+mod observer;
+mod pipeline;
+mod plugin;
 mod probe;
 mod responder;
 mod signal;
+mod stage;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -49,6 +54,7 @@ pub use crate::bus::{
     Subscription, TRIAGED, Undelivered, dead_letter_topic,
 };
 pub use crate::clock::{Clock, SystemClock};
+pub use crate::collector::gather_context;
 pub use crate::context::{
     ContextError, ContextFinding, ContextFn, ContextItem, ContextKind, ContextQuery, ContextSource, Missing,
     TriageContext, Trust, context_fn,
@@ -77,10 +83,16 @@ pub use crate::menu::{ActionMenu, MenuEntry};
 pub use crate::names::{
     ActionName, Confidence, EpisodeId, EventId, IncidentId, InvalidActionName, InvalidConfidence, ServiceName,
 };
-pub use crate::notify::{LogNotifier, Notice, NoticeKind, Notifier, NotifyError, Receipt};
+pub use crate::notify::{LogNotifier, Notice, NoticeDelivery, NoticeKind, Notifier, NotifyError, Receipt};
+pub use crate::observer::{Observer, PipelineEvent};
+pub use crate::pipeline::{InvalidPipeline, Pipeline, PipelineBuilder, Replay};
 pub use crate::probe::{MemoryProbe, Probe, ProbeError, ProbeQuery, Reading};
 pub use crate::responder::{Decision, Disposition, Plan, RespondError, Responder, Response, RuleVerdict, Step};
 pub use crate::signal::{Band, Evidence, Signal};
+pub use crate::stage::{
+    DetectionStage, DetectionStageBuilder, Intake, IntakeError, REMEDIATION_GROUP, RemediationStage,
+    RemediationStageBuilder, StageError, StageParts, StagePartsBuilder, TRIAGE_GROUP, TriageStage, TriageStageBuilder,
+};
 pub use crate::store::{FileStateStore, MemoryStateStore, StateError, StateStore, Versioned};
 pub use crate::triage::{
     Provenance, Triage, TriageError, TriageReport, TriageRequest, Triaged, Triager, TriagerFn, triager_fn,

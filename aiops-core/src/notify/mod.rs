@@ -1,6 +1,8 @@
 //! Telling a person: notices, receipts and the trait of every channel.
 
+mod fanout;
 mod log;
+mod receipts;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::fanout::NoticeDelivery;
+pub(crate) use self::fanout::{Fanout, NOTIFY_DEADLINE};
 pub use self::log::LogNotifier;
 use crate::error::BoxError;
 use crate::event::{DetectionEvent, Severity};

@@ -1,0 +1,243 @@
+//! The detection stage by the clock: evaluations, notices, publishing and saving beside each other,
+//! so that none of them waits for a slower one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::detection::{DetectionStage, STAGE, SaveOutcome, Step, publish_failed};
+use super::watch::{Failed, evaluate};
+use super::{StageError, StageParts};
+use crate::bus::{BusError, DETECTIONS, Envelope, EventBus};
+use crate::detector::Evaluation;
+use crate::names::IncidentId;
+use crate::plugin::guarded;
+use crate::time::plus;
+
+/// Between two saves: episodes change with each evaluation, a disk need not.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Before a refused publish, or notices that no channel took, are tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// A bus that takes longer than its own deadline hangs.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a stage that was told to stop may take to get out what it has decided.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
+
+/// What a task of the stage gives back.
+enum Done {
+    Evaluated(usize, Timestamp, Result<Evaluation, Failed>),
+    Announced(IncidentId, Box<Envelope>),
+    Published(Result<(), BusError>),
+    Saved(SaveOutcome),
+    Retried,
+}
+
+/// When what is not driven by a detector happens next, and whether it happens now.
+#[derive(Debug)]
+struct Rounds {
+    save: Timestamp,
+    publish: Timestamp,
+    retry: Timestamp,
+    saving: bool,
+    publishing: bool,
+    retrying: bool,
+    /// Evaluations under way: they have no effect, so a stop cuts them.
+    evaluations: Vec<AbortHandle>,
+}
+
+impl DetectionStage {
+    /// Works by the clock until `shutdown` is cancelled; then gets out what it has decided, within
+    /// 15 s, and saves.
+    ///
+    /// # Errors
+    /// Saved state that does not read, or a panic of the stage itself. A bus that fails is no error:
+    /// announcements go on, and events wait for it.
+    pub async fn run(&mut self, bus: Arc<dyn EventBus>, shutdown: CancellationToken) -> Result<(), StageError> {
+        self.restore().await?;
+        let clock = Arc::clone(&self.parts.clock);
+        let now = clock.now();
+        let mut rounds = Rounds {
+            save: now,
+            publish: now,
+            retry: now,
+            saving: false,
+            publishing: false,
+            retrying: false,
+            evaluations: Vec::new(),
+        };
+        let mut tasks = JoinSet::new();
+        loop {
+            let now = clock.now();
+            self.start_evaluations(&mut tasks, &mut rounds, now);
+            self.start_effects(&mut tasks, &mut rounds, &bus, now);
+            let wake = self.next_wake(&rounds);
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(done) = tasks.join_next() => self.finish(done, &mut rounds)?,
+                Some(push) = self.pushed.recv() => self.take(push, clock.now()),
+                () = clock.sleep_until(wake) => {}
+            }
+        }
+        let parts = Arc::clone(&self.parts);
+        let deadline = plus(clock.now(), SHUTDOWN_GRACE);
+        let ended = guarded(&*clock, deadline, self.wind_down(&mut tasks, &mut rounds, &*bus)).await;
+        if ended.is_err() {
+            tracing::error!("detection stage could not get everything out before it stopped");
+            metrics::counter!("aiops_detection_cut_short_total").increment(1);
+        }
+        // What is not out stands in the saved state, and goes out at the next start.
+        tasks.abort_all();
+        while tasks.join_next().await.is_some() {}
+        if parts.saved.is_some()
+            && let Some(save) = self.save()
+        {
+            let outcome = save.await;
+            self.saved(outcome);
+        }
+        ended.unwrap_or(Ok(()))
+    }
+
+    /// Cuts evaluations, lets the rest that runs end, takes what was pushed, and gets the decisions out.
+    async fn wind_down(
+        &mut self,
+        tasks: &mut JoinSet<Done>,
+        rounds: &mut Rounds,
+        bus: &dyn EventBus,
+    ) -> Result<(), StageError> {
+        let now = self.parts.clock.now();
+        rounds.evaluations.iter().for_each(AbortHandle::abort);
+        while let Ok(push) = self.pushed.try_recv() {
+            self.take(push, now);
+        }
+        loop {
+            self.start_steps(tasks);
+            let Some(done) = tasks.join_next().await else { break };
+            self.finish(done, rounds)?;
+        }
+        self.publish_all(bus).await;
+        Ok(())
+    }
+
+    fn start_evaluations(&mut self, tasks: &mut JoinSet<Done>, rounds: &mut Rounds, now: Timestamp) {
+        rounds.evaluations.retain(|evaluation| !evaluation.is_finished());
+        for place in 0..self.watches.len() {
+            let watch = &mut self.watches[place];
+            if watch.is_due(now) {
+                watch.schedule(now);
+                watch.running = true;
+                let (detector, parts, longest) = (Arc::clone(&watch.detector), Arc::clone(&self.parts), self.longest);
+                let evaluation =
+                    async move { Done::Evaluated(place, now, evaluate(detector, now, longest, &parts).await) };
+                rounds.evaluations.push(tasks.spawn(evaluation));
+            }
+        }
+    }
+
+    fn start_steps(&mut self, tasks: &mut JoinSet<Done>) {
+        while let Some((incident, step)) = self.steps.start() {
+            self.delivering.insert(incident.clone(), step.clone());
+            let parts: Arc<StageParts> = Arc::clone(&self.parts);
+            tasks.spawn(async move { Done::Announced(incident, Box::new(Step::announce(step, &parts).await)) });
+        }
+    }
+
+    fn start_effects(
+        &mut self,
+        tasks: &mut JoinSet<Done>,
+        rounds: &mut Rounds,
+        bus: &Arc<dyn EventBus>,
+        now: Timestamp,
+    ) {
+        self.advance(now);
+        self.start_steps(tasks);
+        if !rounds.retrying && rounds.retry <= now {
+            rounds.retry = plus(now, RETRY_AFTER);
+            if !self.parts.fanout().is_empty() {
+                rounds.retrying = true;
+                self.dirty = true;
+                let parts = Arc::clone(&self.parts);
+                tasks.spawn(async move {
+                    parts.fanout().retry(&parts).await;
+                    Done::Retried
+                });
+            }
+        }
+        if !rounds.publishing
+            && rounds.publish <= now
+            && let Some(envelope) = self.outbox.front().cloned()
+        {
+            rounds.publishing = true;
+            let (bus, parts) = (Arc::clone(bus), Arc::clone(&self.parts));
+            tasks.spawn(async move {
+                let deadline = plus(parts.clock.now(), PUBLISH_DEADLINE);
+                let published = guarded(&*parts.clock, deadline, bus.publish(DETECTIONS, envelope)).await;
+                Done::Published(published.unwrap_or_else(|fault| {
+                    Err(BusError::Broker { topic: DETECTIONS.to_owned(), source: Box::new(fault) })
+                }))
+            });
+        }
+        if self.dirty && !rounds.saving && rounds.save <= now {
+            rounds.save = plus(now, SAVE_EVERY);
+            if let Some(save) = self.save() {
+                rounds.saving = true;
+                tasks.spawn(async move { Done::Saved(save.await) });
+            }
+        }
+    }
+
+    fn next_wake(&self, rounds: &Rounds) -> Timestamp {
+        let mut wake = rounds.retry;
+        if let Some(due) = self.next_due() {
+            wake = wake.min(due);
+        }
+        if !self.outbox.is_empty() && !rounds.publishing {
+            wake = wake.min(rounds.publish);
+        }
+        if self.dirty && !rounds.saving {
+            wake = wake.min(rounds.save);
+        }
+        wake
+    }
+
+    fn finish(&mut self, done: Result<Done, JoinError>, rounds: &mut Rounds) -> Result<(), StageError> {
+        let now = self.parts.clock.now();
+        let done = match done {
+            Err(error) if error.is_cancelled() => return Ok(()),
+            done => done.map_err(|error| StageError::of_task(STAGE, error))?,
+        };
+        match done {
+            Done::Evaluated(place, at, outcome) => {
+                self.watches[place].running = false;
+                self.evaluated(place, at, now, outcome);
+            }
+            Done::Announced(incident, envelope) => {
+                self.delivering.remove(&incident);
+                self.steps.done(&incident);
+                self.hand_on(*envelope);
+            }
+            Done::Published(outcome) => {
+                rounds.publishing = false;
+                match outcome {
+                    Ok(()) => {
+                        self.outbox.pop_front();
+                        self.dirty = true;
+                    }
+                    Err(error) => {
+                        publish_failed(&error);
+                        rounds.publish = plus(now, RETRY_AFTER);
+                    }
+                }
+            }
+            Done::Saved(outcome) => {
+                rounds.saving = false;
+                self.saved(outcome);
+            }
+            Done::Retried => rounds.retrying = false,
+        }
+        Ok(())
+    }
+}
