@@ -1,0 +1,255 @@
+//! The distance from the median, in median absolute deviations.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use aiops_core::{DataState, time};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Score, Scorer, ScorerStateError, restore, save};
+
+/// Makes the MAD of normal data its standard deviation: 1 / Phi^-1(3/4).
+const NORMAL: f64 = 1.482_602_218_505_602;
+/// Samples of a baseline unless the host says otherwise: a day of five minutes.
+const DEFAULT_CAPACITY: usize = 288;
+/// Samples before anything is scored: the field report's 30 of 288.
+const DEFAULT_MIN_SAMPLES: usize = 30;
+/// Smallest spread as a share of the median: a flat series must move by some percent to be strange.
+const DEFAULT_RELATIVE_FLOOR: f64 = 0.01;
+
+/// Median and median absolute deviation of the newest samples; robust to a third of bad ones.
+///
+/// Every value enters the baseline, also a strange one: half the window must be strange before the
+/// median moves. The spread is at least `relative_floor` of the median, so that a MAD of 0 gives a
+/// finite score, which is held at one million. Default threshold: 6.
+#[derive(Debug, Clone)]
+pub struct Mad {
+    capacity: usize,
+    window: Option<Duration>,
+    min_samples: usize,
+    relative_floor: f64,
+    samples: VecDeque<(Timestamp, f64)>,
+    /// The same values, sorted.
+    sorted: Vec<f64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    samples: VecDeque<(Timestamp, f64)>,
+}
+
+impl Default for Mad {
+    fn default() -> Self {
+        Self::new(DEFAULT_CAPACITY)
+    }
+}
+
+impl Mad {
+    /// A baseline of the newest `capacity` samples (at least 2).
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.max(2);
+        Self {
+            capacity,
+            window: None,
+            min_samples: DEFAULT_MIN_SAMPLES.min(capacity),
+            relative_floor: DEFAULT_RELATIVE_FLOOR,
+            samples: VecDeque::new(),
+            sorted: Vec::new(),
+        }
+    }
+
+    /// Forgets samples older than this as well.
+    #[must_use]
+    pub fn window(mut self, window: Duration) -> Self {
+        self.window = Some(window);
+        self
+    }
+
+    /// Samples before anything is scored; from 2 to the capacity.
+    #[must_use]
+    pub fn min_samples(mut self, min_samples: usize) -> Self {
+        self.min_samples = min_samples.clamp(2, self.capacity);
+        self
+    }
+
+    /// Smallest spread as a share of the median; negative or NaN counts as 0.
+    #[must_use]
+    pub fn relative_floor(mut self, share: f64) -> Self {
+        self.relative_floor = if share.is_finite() { share.max(0.0) } else { 0.0 };
+        self
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, value)) = self.samples.pop_front() {
+            let place = self.sorted.partition_point(|x| x.total_cmp(&value).is_lt());
+            self.sorted.remove(place);
+        }
+    }
+
+    /// Median absolute deviation from `median`, walking outwards from it: linear, without a copy.
+    fn deviation(&self, median: f64) -> f64 {
+        let (mut left, mut right) = {
+            let split = self.sorted.partition_point(|x| *x < median);
+            (split, split)
+        };
+        let n = self.sorted.len();
+        let (mut before, mut latest) = (0.0, 0.0);
+        for _ in 0..=n / 2 {
+            let below = (left > 0).then(|| median - self.sorted[left - 1]);
+            let above = (right < n).then(|| self.sorted[right] - median);
+            before = latest;
+            latest = match (below, above) {
+                (Some(b), Some(a)) if b <= a => {
+                    left -= 1;
+                    b
+                }
+                (_, Some(a)) => {
+                    right += 1;
+                    a
+                }
+                (Some(b), None) => {
+                    left -= 1;
+                    b
+                }
+                (None, None) => latest,
+            };
+        }
+        if n % 2 == 1 { latest } else { before / 2.0 + latest / 2.0 }
+    }
+}
+
+impl Scorer for Mad {
+    fn name(&self) -> &'static str {
+        "mad"
+    }
+
+    fn default_threshold(&self) -> f64 {
+        6.0
+    }
+
+    fn observe(&mut self, at: Timestamp, value: f64) -> Score {
+        if !value.is_finite() || self.samples.back().is_some_and(|(last, _)| at <= *last) {
+            return Score::none(value, DataState::Error);
+        }
+        if let Some(window) = self.window {
+            let from = time::minus(at, window);
+            while self.samples.front().is_some_and(|(oldest, _)| *oldest < from) {
+                self.forget_oldest();
+            }
+        }
+        let n = self.sorted.len();
+        let score = if n < self.min_samples {
+            Score::none(value, DataState::Warming { n: n as u64, of: self.min_samples as u64 })
+        } else {
+            let upper = self.sorted[n / 2];
+            let median = if n % 2 == 1 { upper } else { self.sorted[n / 2 - 1] / 2.0 + upper / 2.0 };
+            let floor = self.relative_floor * median.abs() + f64::MIN_POSITIVE;
+            let spread = (NORMAL * self.deviation(median)).max(floor).min(f64::MAX);
+            Score::against(value, median, spread, self.default_threshold(), n as u64)
+        };
+        if n == self.capacity {
+            self.forget_oldest();
+        }
+        let place = self.sorted.partition_point(|x| x.total_cmp(&value).is_lt());
+        self.sorted.insert(place, value);
+        self.samples.push_back((at, value));
+        score
+    }
+
+    fn save(&self) -> Vec<u8> {
+        save(self.name(), &State { samples: self.samples.clone() })
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
+        let mut samples = restore::<State>(self.name(), bytes)?.samples;
+        while samples.len() > self.capacity {
+            samples.pop_front();
+        }
+        self.sorted = samples.iter().map(|(_, value)| *value).collect();
+        self.sorted.sort_by(f64::total_cmp);
+        self.samples = samples;
+        Ok(())
+    }
+
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.samples.capacity() * size_of::<(Timestamp, f64)>()
+            + self.sorted.capacity() * size_of::<f64>()
+    }
+
+    fn fresh(&self) -> Box<dyn Scorer> {
+        Box::new(Self { samples: VecDeque::new(), sorted: Vec::new(), ..*self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(index: i64) -> Timestamp {
+        Timestamp::from_second(index * 300).unwrap()
+    }
+
+    fn score_all(scorer: &mut dyn Scorer, values: &[f64]) -> Vec<f64> {
+        values.iter().zip(0..).map(|(value, index)| scorer.observe(at(index), *value).statistic).collect()
+    }
+
+    fn middle(mut values: Vec<f64>) -> f64 {
+        values.sort_by(f64::total_cmp);
+        let n = values.len();
+        if n % 2 == 1 { values[n / 2] } else { values[n / 2 - 1] / 2.0 + values[n / 2] / 2.0 }
+    }
+
+    #[test]
+    fn passes_the_conformance_suite() {
+        crate::testing::check_scorer(&Mad::default()).unwrap();
+        crate::testing::check_scorer(&Mad::new(5).window(Duration::from_secs(900)).relative_floor(0.0)).unwrap();
+    }
+
+    #[test]
+    fn a_step_to_a_tenth_in_a_ramp_of_forty_points_is_found() {
+        // Row 25 of the user reports.
+        let mut values: Vec<f64> = (0..40).map(|index| 100.0 + f64::from(index)).collect();
+        values.push(13.9);
+        let statistics = score_all(&mut Mad::default(), &values);
+        assert!(statistics[40] < -6.0, "{}", statistics[40]);
+        assert!(statistics[..40].iter().all(|statistic| statistic.abs() < 6.0));
+    }
+
+    #[test]
+    fn a_flat_series_gives_finite_scores() {
+        // Row 30: a deviation of 0 is neither infinite nor blind.
+        let mut values = vec![100.0; 40];
+        values.push(97.0);
+        assert!((score_all(&mut Mad::default(), &values)[40] + 3.0).abs() < 1e-9);
+        let mut zeros = vec![0.0; 40];
+        zeros.push(1.0);
+        assert_eq!(score_all(&mut Mad::default(), &zeros)[40], super::super::LARGEST);
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_definition_written_out(values in prop::collection::vec(-1e3f64..1e3, 3..120), capacity in 2usize..40) {
+            let mut scorer = Mad::new(capacity).min_samples(2).relative_floor(0.0);
+            let statistics = score_all(&mut scorer, &values);
+            for (index, statistic) in statistics.iter().enumerate().skip(2) {
+                let base = values[index.saturating_sub(capacity)..index].to_vec();
+                let median = middle(base.clone());
+                let mad = middle(base.iter().map(|x| (x - median).abs()).collect());
+                let wanted = ((values[index] - median) / (NORMAL * mad).max(f64::MIN_POSITIVE)).clamp(-1e6, 1e6);
+                prop_assert!((statistic - wanted).abs() <= 1e-9 * wanted.abs().max(1.0), "{statistic} {wanted} at {index}");
+            }
+        }
+
+        #[test]
+        fn scale_changes_no_score(values in prop::collection::vec(-1e3f64..1e3, 40..80), power in prop::sample::select(vec![-30i32, -10, 10, 30])) {
+            let scaled: Vec<f64> = values.iter().map(|value| value * 2f64.powi(power)).collect();
+            let (one, other) = (score_all(&mut Mad::default(), &values), score_all(&mut Mad::default(), &scaled));
+            prop_assert_eq!(one, other);
+        }
+    }
+}
