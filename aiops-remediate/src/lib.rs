@@ -2,6 +2,10 @@
 //! allows is done at most once.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod parameters;
+#[cfg(feature = "sim")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
+pub mod sim;
 mod store;
 
 pub use crate::store::{
