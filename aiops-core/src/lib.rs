@@ -28,8 +28,10 @@ mod names;
 mod notify;
 mod observer;
 mod pipeline;
+mod plan_only;
 mod plugin;
 mod probe;
+mod related_alerts;
 mod responder;
 mod signal;
 mod stage;
@@ -86,7 +88,9 @@ pub use crate::names::{
 pub use crate::notify::{LogNotifier, Notice, NoticeDelivery, NoticeKind, Notifier, NotifyError, Receipt};
 pub use crate::observer::{Observer, PipelineEvent};
 pub use crate::pipeline::{InvalidPipeline, Pipeline, PipelineBuilder, Replay};
+pub use crate::plan_only::PlanOnly;
 pub use crate::probe::{MemoryProbe, Probe, ProbeError, ProbeQuery, Reading};
+pub use crate::related_alerts::RelatedAlerts;
 pub use crate::responder::{Decision, Disposition, Plan, RespondError, Responder, Response, RuleVerdict, Step};
 pub use crate::signal::{Band, Evidence, Signal};
 pub use crate::stage::{

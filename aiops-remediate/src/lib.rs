@@ -1,5 +1,11 @@
 //! Deterministic remediation: a report is answered by a plan that a policy made, and what the plan
 //! allows is done at most once.
+//!
+//! # Features
+//!
+//! | feature | what it is for |
+//! |---|---|
+//! | `sim` | a simulated cluster with handlers for the field report's five actions: for tests and examples |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod parameters;

@@ -1,0 +1,324 @@
+//! Related alerts: what fires on the incident's services and around them in the call graph.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+
+use crate::context::{ContextError, ContextFinding, ContextKind, ContextQuery, ContextSource, Trust};
+use crate::event::DetectionEvent;
+use crate::graph::DependencyGraph;
+use crate::incident_log::{IncidentLog, IncidentQuery, IncidentState};
+use crate::live::Live;
+use crate::names::ServiceName;
+
+/// Calls up or down the graph; beyond two, nearly everything of a small platform is related.
+const MAX_DISTANCE: usize = 2;
+/// Open incidents that are looked at.
+const MAX_INCIDENTS: usize = 200;
+/// Findings handed to the collector, which shows ten.
+const MAX_FINDINGS: usize = 50;
+/// A ratio beyond this says no more.
+const MAX_RATIO: f64 = 1_000.0;
+/// Against an equal one of the service itself or of a dependency, a caller's alert is rather an
+/// effect than a cause.
+const CALLER_WEIGHT: f64 = 0.5;
+
+/// Where a firing service stands, seen from one service of the incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    Itself,
+    /// So many calls below: the incident's service depends on it.
+    Dependency(usize),
+    /// So many calls above: it depends on the incident's service.
+    Caller(usize),
+}
+
+impl Relation {
+    fn between(graph: &DependencyGraph, from: &ServiceName, to: &ServiceName, max: usize) -> Option<Self> {
+        if from == to {
+            return Some(Self::Itself);
+        }
+        let near = |calls: &usize| *calls <= max;
+        let down = graph.distance(from, to).filter(near).map(Self::Dependency);
+        let up = || graph.distance(to, from).filter(near).map(Self::Caller);
+        down.or_else(up)
+    }
+
+    fn calls(self) -> usize {
+        match self {
+            Self::Itself => 0,
+            Self::Dependency(calls) | Self::Caller(calls) => calls,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Itself => "self",
+            Self::Dependency(_) => "dependency",
+            Self::Caller(_) => "caller",
+        }
+    }
+
+    /// Positive down the graph, negative up.
+    fn signed(self) -> i64 {
+        let calls = i64::try_from(self.calls()).unwrap_or(i64::MAX);
+        if matches!(self, Self::Caller(_)) { -calls } else { calls }
+    }
+
+    fn words(self) -> String {
+        match self.calls() {
+            0 => "itself".to_owned(),
+            1 => format!("{}, 1 call away", self.name()),
+            calls => format!("{}, {calls} calls away", self.name()),
+        }
+    }
+}
+
+/// Tells which alerts fire on the incident's services, on what they depend on, and on who calls them.
+///
+/// It reads the pipeline's own events from the [`IncidentLog`]; the event that asks is among them,
+/// with relation `self`. Each finding's data is an object:
+///
+/// | key | value |
+/// |---|---|
+/// | `service`, `alertname`, `severity`, `episode_id` | of the firing event |
+/// | `started` | when its episode was first detected |
+/// | `value`, `expected`, `unit`, `score`, `threshold`, `ratio` | of its signal; absent where unknown |
+/// | `relation` | `self`, `dependency` or `caller`, seen from the nearest of the incident's services |
+/// | `distance` | calls from there: positive towards dependencies, negative towards callers |
+/// | `depends_on` | object: each firing service that this one calls, to the number of calls |
+///
+/// Names, times and numbers come from the team's rules and our detectors, so the findings are
+/// [`Trust::System`]. The weight is the signal's ratio over 1 + distance, half of that for callers.
+#[derive(Debug)]
+pub struct RelatedAlerts {
+    log: Arc<dyn IncidentLog>,
+    graph: Live<DependencyGraph>,
+    max_distance: usize,
+}
+
+impl RelatedAlerts {
+    /// Related alerts from a log, by a graph that the host may replace while it is in use.
+    #[must_use]
+    pub fn new(log: Arc<dyn IncidentLog>, graph: impl Into<Live<DependencyGraph>>) -> Self {
+        Self { log, graph: graph.into(), max_distance: MAX_DISTANCE }
+    }
+
+    /// How many calls away a service may be (default 2).
+    #[must_use]
+    pub fn max_distance(mut self, calls: usize) -> Self {
+        self.max_distance = calls;
+        self
+    }
+
+    /// The nearest relation to any of the incident's services; the event's own comes first and wins
+    /// a tie.
+    fn relation(&self, graph: &DependencyGraph, query: &ContextQuery, service: &ServiceName) -> Option<Relation> {
+        if *service == query.event.service {
+            return Some(Relation::Itself);
+        }
+        let others = || query.services.iter().filter(|known| *known != service);
+        let near = |known: &ServiceName| Relation::between(graph, known, service, self.max_distance);
+        let nearest = others().filter_map(near).min_by_key(|relation| relation.calls());
+        // A service of the incident that the graph does not connect is still the incident's own.
+        nearest.or_else(|| query.services.contains(service).then_some(Relation::Itself))
+    }
+}
+
+fn finding(event: &DetectionEvent, relation: Relation, depends_on: Map<String, Value>) -> ContextFinding {
+    let signal = &event.signal;
+    let mut data = json!({
+        "service": event.service, "alertname": event.alertname(), "severity": event.severity,
+        "started": event.detected_at, "relation": relation.name(), "distance": relation.signed(),
+        "depends_on": depends_on,
+    });
+    let known = [
+        ("value", signal.value),
+        ("expected", signal.expected),
+        ("score", signal.score),
+        ("threshold", signal.threshold),
+        ("ratio", signal.ratio()),
+    ];
+    for (name, number) in known {
+        if let Some(number) = number {
+            data[name] = Value::from(number);
+        }
+    }
+    if let Some(unit) = &signal.unit {
+        data["unit"] = Value::from(crate::text::clip(unit, 20));
+    }
+    if let Some(episode) = &event.episode_id {
+        data["episode_id"] = Value::from(episode.as_str());
+    }
+    let clip = |text: &str| crate::text::clip(text, 120);
+    let (alert, service) = (clip(event.alertname()), clip(event.service.as_str()));
+    let (started, words) = (event.detected_at, relation.words());
+    let text = format!("{alert} fires on {service} ({words}) since {started}: {}", signal.explain());
+
+    let ratio = signal.ratio().map_or(1.0, |ratio| ratio.abs().min(MAX_RATIO));
+    // At most a handful of calls: exact as a float.
+    #[allow(clippy::cast_precision_loss)]
+    let near = 1.0 / (1.0 + relation.calls() as f64);
+    let side = if matches!(relation, Relation::Caller(_)) { CALLER_WEIGHT } else { 1.0 };
+    ContextFinding::new(ContextKind::Alert, Trust::System, text)
+        .service(event.service.clone())
+        .at(event.detected_at)
+        .weight(ratio * near * side)
+        .data(data)
+}
+
+#[async_trait]
+impl ContextSource for RelatedAlerts {
+    fn name(&self) -> &str {
+        "related-alerts"
+    }
+
+    async fn gather(&self, query: &ContextQuery) -> Result<Vec<ContextFinding>, ContextError> {
+        let open = IncidentQuery::default().state(IncidentState::Open).limit(MAX_INCIDENTS);
+        let incidents = self.log.query(&open).await.map_err(|error| ContextError {
+            origin: self.name().to_owned(),
+            retryable: error.is_retryable(),
+            source: error.into(),
+        })?;
+        let graph = self.graph.load();
+        let mut related: Vec<(&DetectionEvent, Relation)> = Vec::new();
+        let firing = incidents.iter().flat_map(|incident| incident.firing());
+        for event in firing.chain([&query.event]).filter(|event| event.detected_at <= query.now) {
+            let known = |(other, _): &(&DetectionEvent, Relation)| {
+                other.episode_id == event.episode_id && other.identity() == event.identity()
+            };
+            if let Some(relation) = self.relation(&graph, query, &event.service)
+                && !related.iter().any(known)
+            {
+                related.push((event, relation));
+            }
+        }
+        let services: BTreeMap<&ServiceName, ()> = related.iter().map(|(event, _)| (&event.service, ())).collect();
+        let mut findings: Vec<ContextFinding> = related
+            .iter()
+            .map(|(event, relation)| {
+                let below = services.keys().filter_map(|service| {
+                    let calls = graph.distance(&event.service, service)?;
+                    (1..=self.max_distance).contains(&calls).then(|| (service.to_string(), Value::from(calls)))
+                });
+                finding(event, *relation, below.collect())
+            })
+            .collect();
+        findings.sort_by(|a, b| b.weight.total_cmp(&a.weight).then_with(|| a.text.cmp(&b.text)));
+        if findings.len() > MAX_FINDINGS {
+            let cut = findings.len() - MAX_FINDINGS;
+            metrics::counter!("aiops_related_alerts_cut_total").increment(u64::try_from(cut).unwrap_or(u64::MAX));
+            findings.truncate(MAX_FINDINGS);
+        }
+        Ok(findings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::event::{EventKind, Severity};
+    use crate::incident_log::{IncidentEntry, IncidentRecord, MemoryIncidentLog};
+    use crate::names::{EpisodeId, IncidentId};
+    use crate::signal::Signal;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn firing(service: &str, score: f64) -> DetectionEvent {
+        let mut event = DetectionEvent::builder(EventKind::MetricAnomaly, service, Severity::Warning, at(1_000), "mad")
+            .alertname("Latency")
+            .signal(Signal::new(2.0).expected(1.0).score(score).threshold(3.0).unit("s"))
+            .build();
+        event.episode_id = Some(EpisodeId::new(format!("ep-{service}")));
+        event
+    }
+
+    async fn log_of(events: &[DetectionEvent]) -> Arc<MemoryIncidentLog> {
+        let log = Arc::new(MemoryIncidentLog::default());
+        for event in events {
+            let entry = IncidentEntry::Announced { event: Box::new(event.clone()) };
+            let id = IncidentId::new(format!("inc-{}", event.service));
+            log.append(IncidentRecord::new(id, event.service.clone(), at(1_000), entry)).await.unwrap();
+        }
+        log
+    }
+
+    fn graph() -> DependencyGraph {
+        DependencyGraph::new([("edge", "web"), ("web", "cart"), ("cart", "db"), ("db", "disk"), ("other", "thing")])
+    }
+
+    async fn gather(events: &[DetectionEvent], asks: &DetectionEvent) -> Vec<ContextFinding> {
+        let source = RelatedAlerts::new(log_of(events).await, graph());
+        let query = ContextQuery::new(asks.clone(), "inc-web".into(), at(2_000), at(2_030));
+        source.gather(&query).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn looks_two_calls_up_and_down_and_no_further() {
+        let web = firing("web", 6.0);
+        let events = [
+            web.clone(),
+            firing("edge", 6.0),
+            firing("cart", 6.0),
+            firing("db", 6.0),
+            firing("disk", 6.0),
+            firing("thing", 6.0),
+        ];
+        let found: Vec<(String, Value)> = gather(&events, &web)
+            .await
+            .into_iter()
+            .map(|finding| (finding.service.unwrap().to_string(), finding.data["distance"].clone()))
+            .collect();
+        let wanted = [("web", 0), ("cart", 1), ("db", 2), ("edge", -1)];
+        assert_eq!(found, wanted.map(|(service, calls)| (service.to_owned(), Value::from(calls))));
+    }
+
+    #[tokio::test]
+    async fn says_what_fires_where_and_who_calls_whom() {
+        let web = firing("web", 6.0);
+        let found = gather(&[web.clone(), firing("cart", 30.0)], &web).await;
+        // The far larger score comes first, although it is one call away.
+        assert_eq!(
+            found[0].text,
+            "Latency fires on cart (dependency, 1 call away) since 1970-01-01T00:16:40Z: \
+             value 2 s, expected 1 s, score 30 against threshold 3, window unknown"
+        );
+        assert_eq!(found[0].data["relation"], "dependency");
+        assert_eq!(found[0].data["ratio"], 10.0);
+        assert_eq!(found[0].trust, Trust::System);
+        assert_eq!(found[1].data["depends_on"], json!({"cart": 1}));
+        assert_eq!(found[1].data["relation"], "self");
+    }
+
+    #[tokio::test]
+    async fn what_ended_or_has_not_begun_is_left_out() {
+        let (web, mut late) = (firing("web", 6.0), firing("cart", 6.0));
+        late.detected_at = at(2_001);
+        let log = log_of(&[web.clone(), late, firing("db", 6.0)]).await;
+        let ended = IncidentEntry::Resolved { event: Box::new(firing("db", 0.0)) };
+        log.append(IncidentRecord::new("inc-db".into(), "db".into(), at(1_500), ended)).await.unwrap();
+        let source = RelatedAlerts::new(log, graph());
+        let query = ContextQuery::new(web, "inc-web".into(), at(2_000), at(2_030));
+        assert_eq!(source.gather(&query).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_storm_is_bounded() {
+        let web = firing("web", 6.0);
+        let events: Vec<DetectionEvent> = (0..120)
+            .map(|n| {
+                let mut event = firing("cart", 6.0);
+                event.labels.insert("alertname".to_owned(), format!("A{n}"));
+                event.episode_id = Some(EpisodeId::new(format!("ep-{n}")));
+                event
+            })
+            .collect();
+        assert_eq!(gather(&events, &web).await.len(), MAX_FINDINGS);
+    }
+}
