@@ -1,5 +1,7 @@
 //! How an episode ends: normal sightings, silence, a resolve, quiet after flapping.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::Correlator;
@@ -20,18 +22,19 @@ impl Correlator {
         };
         self.expire(&key, now, Silence::SinceArrival);
         let clear_after = self.config.rule(&identity.alertname).clear_after;
-        let episode = self.tracks.get_mut(&key)?.episode.as_mut()?;
-        if now < episode.last_firing {
-            return None;
-        }
+        let resolved = if self.is_clear(&key, now, clear_after) { self.end(&key, now, None) } else { None };
+        self.schedule(&key);
+        resolved.filter(|decision| decision.decision == CorrelationDecision::Resolved)
+    }
+
+    /// Notes a normal sighting, and says whether they were sustained.
+    fn is_clear(&mut self, key: &str, now: Timestamp, clear_after: Duration) -> bool {
+        let episode = self.tracks.get_mut(key).and_then(|track| track.episode.as_mut());
+        let Some(episode) = episode.filter(|episode| now >= episode.last_firing) else { return false };
         episode.known_again(now);
         episode.last_seen = episode.last_seen.max(now);
         episode.arrived = now;
-        let normal_since = *episode.normal_since.get_or_insert(now);
-        let ended = now >= plus(normal_since, clear_after);
-        let resolved = if ended { self.end(&key, now, None) } else { None };
-        self.schedule(&key);
-        resolved.filter(|decision| decision.decision == CorrelationDecision::Resolved)
+        now >= plus(*episode.normal_since.get_or_insert(now), clear_after)
     }
 
     pub(super) fn unknown(&mut self, identity: &Identity, now: Timestamp) {

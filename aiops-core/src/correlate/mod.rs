@@ -182,9 +182,13 @@ impl Correlator {
     /// while other sightings were taken.
     pub fn advance(&mut self, now: Timestamp) -> Vec<Correlated> {
         self.now = self.now.max(now);
-        while let Some(key) = self.timers.pop_due(self.now) {
-            if let Some(track) = self.tracks.get_mut(&key) {
-                track.timer = None;
+        while let Some((due, key)) = self.timers.pop_due(self.now) {
+            let Some(track) = self.tracks.get_mut(&key) else { continue };
+            track.timer = None;
+            if track.due(&self.config.flapping) > due {
+                // It was seen again since; its turn comes, so that what ends first is told first.
+                self.schedule(&key);
+                continue;
             }
             self.expire(&key, self.now, Silence::SinceArrival);
             let forget = self
@@ -218,9 +222,8 @@ impl Correlator {
         let upstream = event.upstream_id.is_some();
         let own = identity.fingerprint(event.detected_at);
         // The builder does not know the identity labels: what it made is ours, too.
-        let known = [&own, &Identity { labels: BTreeMap::new(), ..identity.clone() }.fingerprint(event.detected_at)]
-            .contains(&&event.fingerprint);
-        if !event.fingerprint.is_empty() && !known {
+        let built = || Identity { labels: BTreeMap::new(), ..identity.clone() }.fingerprint(event.detected_at);
+        if !event.fingerprint.is_empty() && event.fingerprint != own && event.fingerprint != built() {
             let carried = event.fingerprint.to_string();
             event.upstream_id.get_or_insert(carried);
             metrics::counter!("aiops_correlate_fingerprint_replaced_total").increment(1);

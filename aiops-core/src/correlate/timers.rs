@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Correlator;
 use super::decision::CorrelationDecision;
 
-/// One timer, as a track remembers it. It may be early (the track was seen again since), not late.
+/// One timer, as a track remembers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timer {
     closed: bool,
@@ -27,13 +27,12 @@ impl Timers {
         heads.map(|(due, _)| *due).min()
     }
 
-    /// Takes out the first timer that is due by `now`, and gives the key of its track.
-    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<String> {
+    /// Takes out the first timer that is due by `now`.
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, String)> {
         [&mut self.open, &mut self.closed]
             .into_iter()
             .find(|timers| timers.first().is_some_and(|(due, _)| *due <= now))
             .and_then(|timers| timers.pop_first())
-            .map(|(_, key)| key)
     }
 
     fn set(&mut self, key: &str, before: Option<Timer>, timer: Timer) {
@@ -49,11 +48,12 @@ impl Timers {
 }
 
 impl Correlator {
-    /// Sets the timer of a track anew where it is due earlier than set.
+    /// Sets the timer of a track anew where it would be late. That of an open one may stay early, as
+    /// it moves with every sighting; the order of closed ones decides who goes, so theirs is exact.
     pub(super) fn schedule(&mut self, key: &str) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let timer = Timer { closed: track.is_closed(), due: track.due(&self.config.flapping) };
-        if track.timer.is_none_or(|set| timer.closed != set.closed || timer.due < set.due) {
+        if track.timer.is_none_or(|set| timer.closed || set.closed || timer.due < set.due) {
             self.timers.set(key, track.timer.replace(timer), timer);
         }
     }
