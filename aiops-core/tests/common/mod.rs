@@ -123,3 +123,43 @@ impl Observer for Witness {
         }
     }
 }
+
+/// Tokio's paused time as a clock: everything that waits moves the time on, at once.
+#[derive(Debug, Clone, Copy)]
+pub struct PausedClock(tokio::time::Instant);
+
+impl PausedClock {
+    pub fn new() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+
+    pub fn seconds(&self) -> u64 {
+        self.0.elapsed().as_secs()
+    }
+}
+
+#[async_trait::async_trait]
+impl aiops_core::Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        aiops_core::time::plus(start(), self.0.elapsed())
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        // Tokio's timer counts whole milliseconds: one more, so that `now() >= at` holds.
+        let left = aiops_core::time::since(at, self.now());
+        if !left.is_zero() {
+            tokio::time::sleep(left + Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Runs a pipeline for so many seconds of its clock, then shuts it down.
+pub async fn run_for(pipeline: aiops_core::Pipeline, seconds: u64) -> Result<(), aiops_core::StageError> {
+    let shutdown = aiops_core::CancellationToken::new();
+    let stop = shutdown.clone();
+    let (outcome, ()) = tokio::join!(pipeline.run(shutdown), async {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        stop.cancel();
+    });
+    outcome
+}
