@@ -1,0 +1,268 @@
+//! One detector over many series: a source, a scorer for each series, and one rule.
+
+mod builder;
+mod rule;
+mod track;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aiops_core::{
+    DataState, DetectionEvent, Detector, DetectorError, Evaluation, EventKind, Identity, ServiceName, Severity,
+    Sighting, Signal, Tick, time,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use self::builder::{InvalidSeriesDetector, SeriesDetectorBuilder};
+pub use self::rule::{Direction, SeriesRule};
+use self::track::{Seen, Track};
+use crate::scorer::{Scorer, ScorerStateError};
+use crate::source::{Labels, SampleSource, Series};
+
+/// Where the service of a series comes from.
+#[derive(Debug, Clone)]
+enum Service {
+    Fixed(ServiceName),
+    Label(String),
+}
+
+/// What is done about a known series of which a read gives no sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MissingSamples {
+    /// It keeps its last verdict until it is stale, then it is unknown.
+    #[default]
+    Unknown,
+    /// It is taken as 0: no requests are no requests (user reports, row 20).
+    Zero,
+}
+
+/// Watches many series of one source with one rule; see [`SeriesDetector::builder`].
+///
+/// Several series of one identity (replicas, federation) are one sighting, the worst. Samples that
+/// are not finite, come twice or too late are counted by reason and change nothing.
+#[derive(Debug)]
+pub struct SeriesDetector<S> {
+    alertname: String,
+    kind: EventKind,
+    source: S,
+    prototype: Box<dyn Scorer>,
+    rule: SeriesRule,
+    service: Service,
+    every: Duration,
+    lookback: Duration,
+    delay: Duration,
+    stale_after: Duration,
+    missing: MissingSamples,
+    max_series: usize,
+    idle_after: Duration,
+    unit: Option<String>,
+    window: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Up to where the source was read.
+    read_to: Option<Timestamp>,
+    tracks: BTreeMap<Labels, Track>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    version: u32,
+    read_to: Option<Timestamp>,
+    tracks: Vec<track::Saved>,
+}
+
+/// Version of the saved state of a detector.
+const STATE_VERSION: u32 = 1;
+
+impl<S: SampleSource> SeriesDetector<S> {
+    /// A detector named after its alert, over a source, with an empty scorer as the model of one for
+    /// each series.
+    ///
+    /// ```
+    /// use aiops_detectors::{MemorySource, SeasonalZScore, SeriesDetector};
+    /// let detector = SeriesDetector::builder("P99LatencyAnomaly", MemorySource::default(), SeasonalZScore::default())
+    ///     .service_label("job")
+    ///     .for_duration(std::time::Duration::from_secs(300))
+    ///     .unit("s")
+    ///     .build()?;
+    /// # Ok::<(), aiops_detectors::InvalidSeriesDetector>(())
+    /// ```
+    pub fn builder(alertname: impl Into<String>, source: S, scorer: impl Scorer) -> SeriesDetectorBuilder<S> {
+        SeriesDetectorBuilder::new(alertname.into(), source, Box::new(scorer))
+    }
+
+    /// Series that are tracked now.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        self.state().tracks.len()
+    }
+
+    /// The state of all series as versioned bytes.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let state = self.state();
+        let tracks = state.tracks.iter().map(|(labels, track)| track.save(labels)).collect();
+        serde_json::to_vec(&Saved { version: STATE_VERSION, read_to: state.read_to, tracks }).unwrap_or_default()
+    }
+
+    /// Takes saved state back, in place of what is known now.
+    ///
+    /// # Errors
+    /// Bytes that do not read, or of another version: the detector stays as it was.
+    pub fn restore(&self, bytes: &[u8]) -> Result<(), ScorerStateError> {
+        let refuse = |source: aiops_core::BoxError| ScorerStateError { scorer: self.prototype.name(), source };
+        let saved: Saved = serde_json::from_slice(bytes).map_err(|error| refuse(error.into()))?;
+        if saved.version != STATE_VERSION {
+            return Err(refuse(format!("it is version {}, this is version {STATE_VERSION}", saved.version).into()));
+        }
+        let tracks: Result<_, _> =
+            saved.tracks.into_iter().map(|track| Track::restore(track, self.prototype.fresh())).collect();
+        *self.state() = State { read_to: saved.read_to, tracks: tracks? };
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn identity(&self, labels: &Labels) -> Identity {
+        let service = match &self.service {
+            Service::Fixed(service) => service.clone(),
+            Service::Label(name) => labels.get(name).map(String::as_str).unwrap_or_default().into(),
+        };
+        let mut identity = Identity::new(self.kind.clone(), service, &self.alertname);
+        identity.labels.clone_from(labels);
+        identity
+    }
+
+    /// Feeds what was read, oldest first, and says what is seen of each identity.
+    fn judge(&self, read: Vec<Series>, from: Timestamp, to: Timestamp) -> Evaluation {
+        let mut state = self.state();
+        state.read_to = Some(to);
+        let fresh_from = time::minus(to, self.every).max(from);
+        for series in read {
+            if !state.tracks.contains_key(&series.labels) && !self.has_room(&mut state) {
+                continue;
+            }
+            let track = state.tracks.entry(series.labels).or_insert_with(|| Track::new(self.prototype.fresh()));
+            track.take(&series.samples, &self.rule, fresh_from, to);
+        }
+        if self.missing == MissingSamples::Zero {
+            let at = time::minus(to, Duration::from_nanos(1));
+            for track in state.tracks.values_mut().filter(|track| track.last_at.is_none_or(|last| last < from)) {
+                track.take(&[crate::source::Sample { at, value: 0.0 }], &self.rule, fresh_from, to);
+            }
+        }
+        let idle_from = time::minus(to, self.idle_after);
+        let before = state.tracks.len();
+        state.tracks.retain(|_, track| track.last_at.is_none_or(|last| last >= idle_from));
+        let idle = before - state.tracks.len();
+        if idle > 0 {
+            metrics::counter!("aiops_series_evicted_total", "reason" => "idle").increment(idle as u64);
+        }
+        self.sightings(&state, to)
+    }
+
+    fn has_room(&self, state: &mut State) -> bool {
+        if state.tracks.len() < self.max_series {
+            return true;
+        }
+        metrics::counter!("aiops_series_refused_total", "detector" => self.alertname.clone()).increment(1);
+        false
+    }
+
+    /// One sighting for each identity: the worst of its series.
+    fn sightings(&self, state: &State, now: Timestamp) -> Evaluation {
+        let stale_from = time::minus(now, self.stale_after);
+        let mut worst: BTreeMap<(ServiceName, String), (u8, f64, Sighting)> = BTreeMap::new();
+        for (labels, track) in &state.tracks {
+            let identity = self.identity(labels);
+            let stale = track.last_at.is_none_or(|last| last < stale_from);
+            let (rank, size, sighting) = match &track.seen {
+                _ if stale => (1, 0.0, Sighting::Unknown(identity.clone(), DataState::Stale)),
+                Seen::Firing(sample) => {
+                    let event = self.event(labels, &identity, sample);
+                    (2, sample.score.statistic.abs(), Sighting::Firing(Box::new(event)))
+                }
+                Seen::Normal => (0, 0.0, Sighting::Normal(identity.clone())),
+                Seen::Unknown(data) => (1, 0.0, Sighting::Unknown(identity.clone(), *data)),
+            };
+            let key = (identity.service.clone(), self.key_of(labels));
+            let better = worst.get(&key).is_none_or(|(r, s, _)| (rank, size) > (*r, *s));
+            if better {
+                worst.insert(key, (rank, size, sighting));
+            }
+        }
+        worst.into_values().map(|(_, _, sighting)| sighting).collect()
+    }
+
+    /// Series with equal values here are one identity: only the service tells them apart, unless the
+    /// host's identity labels do; those it has in `SeriesRule::identity_labels`.
+    fn key_of(&self, labels: &Labels) -> String {
+        let values = self.rule.identity_labels.iter().map(|name| labels.get(name).map_or("", String::as_str));
+        values.map(aiops_core::encode).collect::<Vec<_>>().join("|")
+    }
+
+    fn event(&self, labels: &Labels, identity: &Identity, firing: &track::Firing) -> DetectionEvent {
+        let score = &firing.score;
+        let mut signal = Signal::new(score.value)
+            .score(score.statistic.abs())
+            .threshold(self.rule.threshold)
+            .window(self.window)
+            .n(score.n)
+            .with("surprise", score.surprise)
+            .with("scorer", self.prototype.name());
+        if let Some(expected) = score.expected {
+            signal = signal.expected(expected);
+        }
+        if let Some(band) = score.band {
+            signal = signal.band(band.low, band.high);
+        }
+        if let Some(unit) = &self.unit {
+            signal = signal.unit(unit.clone());
+        }
+        if let Some(ratio) = signal.ratio() {
+            signal = signal.with("ratio", ratio);
+        }
+        let critical = self.rule.critical_at.is_some_and(|at| score.statistic.abs() >= at * self.rule.threshold);
+        let severity = if critical { Severity::Critical } else { self.rule.severity };
+        DetectionEvent::builder(self.kind.clone(), identity.service.clone(), severity, firing.at, &self.alertname)
+            .labels(labels.clone())
+            .alertname(&self.alertname)
+            .signal(signal)
+            .build()
+    }
+}
+
+#[async_trait]
+impl<S: SampleSource> Detector for SeriesDetector<S> {
+    fn name(&self) -> &str {
+        &self.alertname
+    }
+
+    fn every(&self) -> Duration {
+        self.every
+    }
+
+    async fn evaluate(&self, tick: Tick) -> Result<Evaluation, DetectorError> {
+        let to = time::minus(tick.now, self.delay);
+        let from = self.state().read_to.unwrap_or_else(|| time::minus(to, self.lookback));
+        if from >= to {
+            return Ok(self.sightings(&self.state(), to));
+        }
+        let read = self.source.read(from, to).await.map_err(|error| {
+            if error.is_retryable() {
+                DetectorError::retryable(&self.alertname, error)
+            } else {
+                DetectorError::permanent(&self.alertname, error)
+            }
+        })?;
+        Ok(self.judge(read.series, from, to))
+    }
+}

@@ -1,0 +1,108 @@
+//! What is known of one series.
+
+use std::time::Duration;
+
+use aiops_core::{DataState, time};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::rule::SeriesRule;
+use crate::scorer::{Score, Scorer, ScorerStateError};
+use crate::source::{Labels, Sample};
+
+/// A sample that fires, with its score.
+#[derive(Debug, Clone)]
+pub(super) struct Firing {
+    pub(super) at: Timestamp,
+    pub(super) score: Score,
+}
+
+/// What is seen of a series now.
+#[derive(Debug, Clone)]
+pub(super) enum Seen {
+    Firing(Firing),
+    Normal,
+    Unknown(DataState),
+}
+
+#[derive(Debug)]
+pub(super) struct Track {
+    scorer: Box<dyn Scorer>,
+    pub(super) last_at: Option<Timestamp>,
+    /// Since when the conditions hold.
+    holds_since: Option<Timestamp>,
+    firing: bool,
+    pub(super) seen: Seen,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Saved {
+    labels: Labels,
+    last_at: Option<Timestamp>,
+    holds_since: Option<Timestamp>,
+    firing: bool,
+    scorer: String,
+}
+
+impl Track {
+    pub(super) fn new(scorer: Box<dyn Scorer>) -> Self {
+        let seen = Seen::Unknown(DataState::NoData);
+        Self { scorer, last_at: None, holds_since: None, firing: false, seen }
+    }
+
+    /// Feeds samples; what fired at or after `fresh_from` is seen now, the worst of it.
+    pub(super) fn take(&mut self, samples: &[Sample], rule: &SeriesRule, fresh_from: Timestamp, to: Timestamp) {
+        let mut worst: Option<Firing> = None;
+        let mut taken = None;
+        for sample in samples {
+            let reason = match self.last_at {
+                _ if !sample.value.is_finite() => Some("not_finite"),
+                Some(last) if sample.at == last => Some("duplicate"),
+                Some(last) if sample.at < last => Some("out_of_order"),
+                _ if sample.at >= to => Some("ahead"),
+                _ => None,
+            };
+            if let Some(reason) = reason {
+                metrics::counter!("aiops_series_samples_refused_total", "reason" => reason).increment(1);
+                continue;
+            }
+            self.last_at = Some(sample.at);
+            let score = self.scorer.observe(sample.at, sample.value);
+            taken = Some(score.state);
+            if !rule.holds(&score, self.firing) {
+                (self.holds_since, self.firing) = (None, false);
+                continue;
+            }
+            let since = *self.holds_since.get_or_insert(sample.at);
+            self.firing = rule.for_duration == Duration::ZERO || time::since(sample.at, since) >= rule.for_duration;
+            let stronger = worst.as_ref().is_none_or(|w| score.statistic.abs() > w.score.statistic.abs());
+            if self.firing && sample.at >= fresh_from && stronger {
+                worst = Some(Firing { at: sample.at, score });
+            }
+        }
+        self.seen = match (worst, taken) {
+            (Some(firing), _) => Seen::Firing(firing),
+            (None, Some(DataState::Ok)) => Seen::Normal,
+            (None, Some(other)) => Seen::Unknown(other),
+            // Nothing new: the last verdict holds until it is stale.
+            (None, None) => return,
+        };
+    }
+
+    pub(super) fn save(&self, labels: &Labels) -> Saved {
+        Saved {
+            labels: labels.clone(),
+            last_at: self.last_at,
+            holds_since: self.holds_since,
+            firing: self.firing,
+            scorer: String::from_utf8_lossy(&self.scorer.save()).into_owned(),
+        }
+    }
+
+    pub(super) fn restore(saved: Saved, mut scorer: Box<dyn Scorer>) -> Result<(Labels, Self), ScorerStateError> {
+        scorer.restore(saved.scorer.as_bytes())?;
+        let seen = Seen::Unknown(DataState::NoData);
+        let (last_at, holds_since, firing) = (saved.last_at, saved.holds_since, saved.firing);
+        Ok((saved.labels, Self { scorer, last_at, holds_since, firing, seen }))
+    }
+}
