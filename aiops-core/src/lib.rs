@@ -91,7 +91,9 @@ pub use crate::pipeline::{InvalidPipeline, Pipeline, PipelineBuilder, Replay};
 pub use crate::plan_only::PlanOnly;
 pub use crate::probe::{MemoryProbe, Probe, ProbeError, ProbeQuery, Reading};
 pub use crate::related_alerts::RelatedAlerts;
-pub use crate::responder::{Decision, Disposition, Plan, RespondError, Responder, Response, RuleVerdict, Step};
+pub use crate::responder::{
+    Decision, Disposition, Plan, RespondError, Responder, Response, RuleInput, RuleVerdict, Step,
+};
 pub use crate::signal::{Band, Evidence, Signal};
 pub use crate::stage::{
     DetectionStage, DetectionStageBuilder, Intake, IntakeError, REMEDIATION_GROUP, RemediationStage,

@@ -1,13 +1,14 @@
 //! The responder: a report in, exactly one disposition out.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::action::{Outcome, Target};
 use crate::error::BoxError;
@@ -79,31 +80,84 @@ pub enum Decision {
     Deny,
 }
 
+/// A number, word or flag that a rule compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum RuleInput {
+    /// Yes or no.
+    Flag(bool),
+    /// A number; durations are in seconds.
+    Number(f64),
+    /// A name.
+    Text(Cow<'static, str>),
+}
+
+impl From<bool> for RuleInput {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl From<f64> for RuleInput {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<u32> for RuleInput {
+    fn from(number: u32) -> Self {
+        Self::Number(f64::from(number))
+    }
+}
+
+impl From<Duration> for RuleInput {
+    fn from(duration: Duration) -> Self {
+        Self::Number(duration.as_secs_f64())
+    }
+}
+
+impl From<&'static str> for RuleInput {
+    fn from(text: &'static str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for RuleInput {
+    fn from(text: String) -> Self {
+        Self::Text(Cow::Owned(text))
+    }
+}
+
 /// One rule that was asked about a step, with what it looked at and what it said.
+///
+/// A plan holds a dozen of them for every report, so names are static and a verdict that passes says
+/// it by its inputs alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct RuleVerdict {
     /// The rule's name.
-    pub rule: String,
+    pub rule: Cow<'static, str>,
     /// Whether it lets the step pass.
     pub pass: bool,
-    /// What it compared, as a person would read it.
-    pub detail: String,
-    /// The numbers and names it compared.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub inputs: Value,
+    /// What is wrong, as a person would read it; empty where it passes and its inputs say all.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub detail: Cow<'static, str>,
+    /// The numbers and names that it compared, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<(Cow<'static, str>, RuleInput)>,
 }
 
 impl RuleVerdict {
     /// A verdict.
-    pub fn new(rule: impl Into<String>, pass: bool, detail: impl Into<String>) -> Self {
-        Self { rule: rule.into(), pass, detail: detail.into(), inputs: Value::Null }
+    pub fn new(rule: impl Into<Cow<'static, str>>, pass: bool, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { rule: rule.into(), pass, detail: detail.into(), inputs: Vec::new() }
     }
 
-    /// What was compared.
+    /// One thing that was compared.
     #[must_use]
-    pub fn inputs(mut self, inputs: Value) -> Self {
-        self.inputs = inputs;
+    pub fn input(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<RuleInput>) -> Self {
+        self.inputs.push((name.into(), value.into()));
         self
     }
 }

@@ -8,14 +8,20 @@
 //! | `sim` | a simulated cluster with handlers for the field report's five actions: for tests and examples |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod catalogue;
 pub mod parameters;
+mod policy;
 #[cfg(feature = "sim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
 pub mod sim;
 mod store;
+mod yaml;
 
+pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, NoTarget};
+pub use crate::policy::{Freeze, LoopGuard, Mode, Policy};
 pub use crate::store::{
     Acquired, Begun, EpisodeKey, JournalEntry, JournalState, JsonlStore, KillSwitch, Lease, MemoryStore, Opened,
     RemediationStore, ReportId, ReportRecord, Reservation, Reserved, Run, Snapshot, SnapshotQuery, StepEnd, StepKey,
     StoreError, Torn,
 };
+pub use crate::yaml::{ConfigError, Finding};
