@@ -17,6 +17,7 @@ mod clock;
 mod conformance;
 mod fakes;
 mod handler;
+mod host;
 pub mod samples;
 mod violation;
 
@@ -24,4 +25,5 @@ pub use self::clock::ManualClock;
 pub use self::conformance::*;
 pub use self::fakes::{RecordingNotifier, RecordingResponder, ScriptedDetector, ScriptedTriager};
 pub use self::handler::{Effect, ExecuteScript, FakeWorld, ScriptedHandler};
+pub use self::host::{LogLine, LogRecorder, MetricRecorder};
 pub use self::violation::{Violation, ensure};

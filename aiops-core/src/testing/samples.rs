@@ -8,6 +8,7 @@ use crate::context::{ContextFinding, ContextKind, TriageContext, Trust};
 use crate::event::{DetectionEvent, EventKind, Severity};
 use crate::names::{Confidence, EpisodeId, EventId, IncidentId};
 use crate::notify::{Notice, NoticeKind};
+use crate::responder::{Decision, Disposition, Plan, Response, Step};
 use crate::signal::Signal;
 use crate::triage::{Provenance, Triage, TriageReport, TriageRequest, Triaged};
 
@@ -74,9 +75,53 @@ pub fn triaged(event: DetectionEvent, actions: &[&str]) -> Triaged {
     Triaged::new(&request, Triage::new(report, Provenance::new("sample")), at)
 }
 
+/// A notice of every kind about an event, with `text` wherever a host or a model may write text.
+#[must_use]
+pub fn notice_kinds(event: &DetectionEvent, text: &str) -> Vec<NoticeKind> {
+    let mut triaged = triaged(event.clone(), &[text]);
+    triaged.report.summary = text.to_owned();
+    let step = Step::new(text, None, Decision::RequireApproval, text);
+    let plan = Plan::new(vec![step], Vec::new());
+    let response = Response::new(triaged.incident_id.clone(), Disposition::AwaitingApproval, plan, event.observed());
+    let response = Box::new(response);
+    vec![
+        NoticeKind::Announced { held: 2, reason: Some(text.to_owned()) },
+        NoticeKind::Updated { triaged: Some(Box::new(triaged)), response: None },
+        NoticeKind::Updated { triaged: None, response: Some(response.clone()) },
+        NoticeKind::Suppressed { summary: text.to_owned() },
+        NoticeKind::Escalated { reason: text.to_owned() },
+        NoticeKind::AwaitingApproval { response },
+        NoticeKind::Resolved,
+    ]
+}
+
 /// The announcement of an event.
 #[must_use]
 pub fn notice(event: DetectionEvent) -> Notice {
     let (incident, at) = (event.incident_id.clone().unwrap_or_default(), event.observed());
     Notice::new(incident, event, NoticeKind::Announced { held: 0, reason: None }, at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_sample_of_every_kind_of_notice() {
+        let kinds = notice_kinds(&event("checkout", "1", Timestamp::UNIX_EPOCH), "text");
+        let mut sampled: Vec<usize> = kinds
+            .iter()
+            .map(|kind| match kind {
+                // Whoever adds a kind adds its sample: the suites of channels and notices rest on it.
+                NoticeKind::Announced { .. } => 0,
+                NoticeKind::Updated { .. } => 1,
+                NoticeKind::Suppressed { .. } => 2,
+                NoticeKind::Escalated { .. } => 3,
+                NoticeKind::AwaitingApproval { .. } => 4,
+                NoticeKind::Resolved => 5,
+            })
+            .collect();
+        sampled.dedup();
+        assert_eq!(sampled, (0..6).collect::<Vec<_>>());
+    }
 }

@@ -306,13 +306,16 @@ impl World {
         Ok(())
     }
 
-    /// Moves the traffic to another region, if it was not moved since `epoch`.
+    /// Moves the traffic to another region, if that is healthy and it was not moved since `epoch`.
     pub(super) fn fail_over(&mut self, by: &str, from: &str, to: &str, epoch: u64) -> Result<u64, ApiError> {
         let Some((active, found)) = self.active.clone() else {
             return Err(ApiError::NotFound("active region".to_owned()));
         };
         if active != from || found != epoch {
             return conflict("traffic".to_owned(), format!("{from} ({epoch})"), format!("{active} ({found})"));
+        }
+        if !self.regions.get(to).is_some_and(|region| region.healthy) {
+            return Err(ApiError::Forbidden(format!("region {to} is not healthy")));
         }
         let epoch = epoch.saturating_add(1);
         self.active = Some((to.to_owned(), epoch));
