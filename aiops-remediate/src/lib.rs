@@ -10,6 +10,7 @@
 
 mod catalogue;
 pub mod parameters;
+mod plan;
 mod policy;
 #[cfg(feature = "sim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
@@ -18,6 +19,7 @@ mod store;
 mod yaml;
 
 pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, NoTarget};
+pub use crate::plan::{PlanVerdict, PolicyState};
 pub use crate::policy::{Freeze, LoopGuard, Mode, Policy};
 pub use crate::store::{
     Acquired, Begun, EpisodeKey, JournalEntry, JournalState, JsonlStore, KillSwitch, Lease, MemoryStore, Opened,

@@ -23,7 +23,7 @@ const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 /// More distinct actions than this in one report is a triager that guesses.
 const MAX_ACTIONS: u32 = 3;
 
-/// An anomaly that came back after three actions in an hour is not healed by a fourth.
+/// An anomaly that came back after being acted on three times in an hour is not healed by a fourth.
 const LOOP_GUARD: LoopGuard = LoopGuard { max: 3, per: Duration::from_secs(3600) };
 
 /// Whether plans act.
@@ -51,7 +51,7 @@ impl Mode {
 /// Stops a remedy that does not help from being tried forever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoopGuard {
-    /// At most so many actions for one identity
+    /// At most so many reports on one identity that were acted on
     pub max: u32,
     /// in this time.
     #[serde(with = "aiops_core::time::human_serde")]
@@ -81,7 +81,7 @@ pub struct Policy {
     pub max_actions: Option<u32>,
     /// While one of these is on, every action is denied; none unless set.
     pub freeze: Vec<Freeze>,
-    /// 3 actions in 1 h for one identity unless set. `None`: no bound.
+    /// 3 reports on one identity acted on in 1 h unless set. `None`: no bound.
     pub loop_guard: Option<LoopGuard>,
 }
 
@@ -172,7 +172,7 @@ impl Policy {
         self
     }
 
-    /// At most `max` actions for one identity in the time `per`.
+    /// At most `max` reports on one identity are acted on in the time `per`.
     #[must_use]
     pub fn loop_guard(mut self, max: u32, per: Duration) -> Self {
         self.loop_guard = Some(LoopGuard { max, per });
