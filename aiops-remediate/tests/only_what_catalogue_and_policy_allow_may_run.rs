@@ -78,7 +78,7 @@ prop_compose! {
         let mut event = samples::event("checkout", "1", now());
         for (name, value) in LABELS.iter().zip(labels) {
             // A `service` label is mostly the event's own.
-            let value = value.map(|value| if *name == "service" && value < "s".to_owned() { "checkout".to_owned() } else { value });
+            let value = value.map(|value| if *name == "service" && value.as_str() < "s" { "checkout".to_owned() } else { value });
             if let Some(value) = value {
                 event.labels.insert((*name).to_owned(), value);
             }

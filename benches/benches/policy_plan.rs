@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hint::black_box;
 
 use aiops_core::testing::samples;
-use aiops_core::{Status, Triaged, Trust, time};
+use aiops_core::{ContextKind, Status, Triaged, Trust, time};
 use aiops_remediate::{ActionCatalogue, ActionSpec, Policy, PolicyState};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
@@ -49,7 +49,8 @@ fn bare(
     let runs = |wanted: &str| snapshot.runs.iter().any(|run| run.action.as_str() == wanted);
     let step = |name: &String| {
         let Some(spec) = specs.get(name.as_str()) else { return false };
-        let cited = |kind| triaged.cited.iter().any(|item| item.kind == *kind && item.trust == Trust::System);
+        let cited =
+            |kind: &ContextKind| triaged.cited.iter().any(|item| item.kind == *kind && item.trust == Trust::System);
         let named = match spec.blast_radius.as_str() {
             "pod" => has("namespace") && has("pod"),
             "deployment" => has("namespace"),
