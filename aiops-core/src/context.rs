@@ -176,7 +176,7 @@ pub struct ContextItem {
     pub service: Option<ServiceName>,
     /// When it happened, where there is a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub at: Option<Timestamp>,
     /// One line, free of control and invisible characters.
     pub text: String,

@@ -13,7 +13,7 @@ use crate::signal::Signal;
 
 /// What was seen: the field report's three kinds, and a host's own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("minLength" = 1))]
 #[non_exhaustive]
 pub enum EventKind {
     /// A metric left its expected band.

@@ -33,6 +33,7 @@ mod plugin;
 mod probe;
 mod related_alerts;
 mod responder;
+pub mod schema;
 mod signal;
 mod stage;
 mod store;

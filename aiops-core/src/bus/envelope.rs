@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,10 +17,11 @@ use crate::triage::Triaged;
 ///
 /// `type` carries the schema version (`dev.aiops.detection.v1`). Attributes that we do not know are
 /// kept in `extensions`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Envelope {
     /// Always `1.0`.
+    #[schemars(extend("const" = "1.0"))]
     pub specversion: String,
     /// Unique with `source`: the dedup key of a bus that has one.
     pub id: String,
@@ -29,6 +31,7 @@ pub struct Envelope {
     #[serde(rename = "type")]
     pub kind: String,
     /// When it was made.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub time: Timestamp,
     /// Always `application/json`.
     pub datacontenttype: String,

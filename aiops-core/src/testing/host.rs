@@ -103,8 +103,8 @@ impl Subscriber for LogRecorder {
 ///
 /// ```
 /// let metrics = aiops_core::testing::MetricRecorder::default();
-/// metrics::with_local_recorder(&metrics, || metrics::counter!("aiops_example_total", "why" => "late").increment(2));
-/// assert_eq!(metrics.value("aiops_example_total"), Some(2.0));
+/// metrics::with_local_recorder(&metrics, || metrics::counter!("aiops_bus_unrouted_total", "topic" => "t").increment(2));
+/// assert_eq!(metrics.value("aiops_bus_unrouted_total"), Some(2.0));
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct MetricRecorder {
