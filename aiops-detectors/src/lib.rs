@@ -1,5 +1,30 @@
 //! Detection: sources of samples, log lines and spans, and what reads them.
 //!
+//! Detection and a channel alone are a complete pipeline (here over latencies that the host pushes):
+//!
+//! ```
+//! use aiops_core::{CancellationToken, LogNotifier, Pipeline, jiff::Timestamp};
+//! use aiops_detectors::{Labels, Mad, PushSource, Sample, SeriesDetector};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let samples = PushSource::new("latency", 10_000);
+//! let detector = SeriesDetector::builder("P99LatencyAnomaly", samples.clone(), Mad::default())
+//!     .service_label("service")
+//!     .unit("s")
+//!     .build()?;
+//! let pipeline = Pipeline::builder().detector(detector).notify(LogNotifier).build()?;
+//!
+//! // From the request path, which it never blocks:
+//! let labels = Labels::from([("service".to_owned(), "checkout".to_owned())]);
+//! samples.offer(labels, Sample { at: Timestamp::now(), value: 0.12 })?;
+//!
+//! let shutdown = CancellationToken::new();
+//! # shutdown.cancel();
+//! pipeline.run(shutdown).await?;
+//! # Ok(()) }
+//! ```
+//!
 //! # Features
 //!
 //! | feature | what it is for |
