@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{PATIENCE, poll_once, within};
+use super::{PATIENCE, answered, poll_once, within};
 use crate::action::{ActionError, ActionHandler, ActionRequest, Applied, Inspection, Outcome, Precondition};
 use crate::testing::{Violation, ensure};
 
@@ -70,9 +70,7 @@ impl ActionCase {
 
     async fn inspect(&self, request: &ActionRequest, line: &'static str) -> Result<Inspection, Violation> {
         let before = (self.outside)();
-        let inspection = within(PATIENCE, IN_TIME, "inspect", self.handler.inspect(request))
-            .await?
-            .map_err(|error| Violation::new(line, crate::error_chain(&error)))?;
+        let inspection = answered(IN_TIME, line, "inspect", self.handler.inspect(request)).await?;
         self.unchanged(&before, READS)?;
         Ok(inspection)
     }
@@ -164,10 +162,7 @@ async fn stale(case: &ActionCase) -> Result<(), Violation> {
 
 async fn once(case: &ActionCase) -> Result<(), Violation> {
     let (precondition, before) = (case.ready().await?, (case.outside)());
-    let applied = case
-        .execute(&case.request, &precondition)
-        .await?
-        .map_err(|error| Violation::new(ACTS, crate::error_chain(&error)))?;
+    let applied = answered(IN_TIME, ACTS, "execute", case.handler.execute(&case.request, &precondition)).await?;
     let after = (case.outside)();
     ensure(before != after && !applied.proof.is_empty(), ACTS, || format!("it says {applied:?}, outside is {after}"))?;
     let again = (case.ask_again)(&case.request, &precondition);
@@ -178,9 +173,7 @@ async fn once(case: &ActionCase) -> Result<(), Violation> {
         let _ = case.execute(request, &precondition).await?;
         case.unchanged(&after, TWICE)?;
     }
-    let outcome = within(PATIENCE, IN_TIME, "verify", case.handler.verify(&again, &applied))
-        .await?
-        .map_err(|error| Violation::new(VERIFY, crate::error_chain(&error)))?;
+    let outcome = answered(IN_TIME, VERIFY, "verify", case.handler.verify(&again, &applied)).await?;
     case.unchanged(&after, VERIFY)?;
     let sees = matches!(outcome, Outcome::Helped | Outcome::Unknown);
     ensure(sees, VERIFY, || format!("the effect is there, and it says {outcome:?}"))

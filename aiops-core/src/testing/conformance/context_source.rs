@@ -1,10 +1,9 @@
 //! The suite of [`ContextSource`].
 
-use super::{PATIENCE, poll_once, within};
+use super::{NAMED, answered, ensure_named, poll_once};
 use crate::context::{ContextQuery, ContextSource, Trust};
 use crate::testing::{Violation, ensure};
 
-const NAME: &str = "the name is stable and not empty";
 const ANSWERS: &str = "a source answers before `query.deadline`";
 const DROPPED: &str = "the future is dropped at its deadline (cancel safe)";
 const TRUST: &str = "it must not label foreign text as `Trust::System`";
@@ -41,11 +40,9 @@ pub async fn check_context_source(
     foreign: &[&str],
 ) -> Result<(), Violation> {
     let name = source.name().to_owned();
-    ensure(!name.is_empty(), NAME, || "it is empty".to_owned())?;
+    ensure_named(&name)?;
     let _ = poll_once(source.gather(query)).await;
-    let findings = within(PATIENCE, ANSWERS, &name, source.gather(query))
-        .await?
-        .map_err(|error| Violation::new(DROPPED, crate::error_chain(&error)))?;
+    let findings = answered(ANSWERS, DROPPED, &name, source.gather(query)).await?;
     ensure(!findings.is_empty(), DROPPED, || format!("{name} found nothing where something is"))?;
     ensure(findings.len() <= MOST, FEW, || format!("{} findings", findings.len()))?;
     for finding in &findings {
@@ -58,5 +55,5 @@ pub async fn check_context_source(
             ensure(found.is_none(), TRUST, || format!("{found:?} stands in {finding:?}"))?;
         }
     }
-    ensure(source.name() == name, NAME, || format!("{name:?} became {:?}", source.name()))
+    ensure(source.name() == name, NAMED, || format!("{name:?} became {:?}", source.name()))
 }

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{PATIENCE, poll_once, within};
+use super::{NAMED, answered, ensure_named, poll_once};
 use crate::data_state::DataState;
 use crate::detector::{Detector, Evaluation, Sighting, Tick};
 use crate::event::{DetectionEvent, Status};
 use crate::fingerprint::IdentityScheme;
 use crate::testing::{Violation, ensure};
 
-const NAME: &str = "the name is stable and not empty";
 const EVERY: &str = "`every` is how often it wants to be evaluated: longer than nothing";
 const ANSWERS: &str = "an evaluation ends before its deadline";
 const ONCE: &str = "at most one sighting for each identity";
@@ -45,16 +44,14 @@ pub async fn check_detector(
     ticks: impl IntoIterator<Item = Tick>,
 ) -> Result<(), Violation> {
     let name = detector.name().to_owned();
-    ensure(!name.is_empty(), NAME, || "it is empty".to_owned())?;
+    ensure_named(&name)?;
     ensure(detector.every() > Duration::ZERO, EVERY, || format!("{name} says {:?}", detector.every()))?;
     for tick in ticks {
         let _ = poll_once(detector.evaluate(tick)).await;
-        let evaluation = within(PATIENCE, ANSWERS, "an evaluation", detector.evaluate(tick))
-            .await?
-            .map_err(|error| Violation::new(USABLE, crate::error_chain(&error)))?;
+        let evaluation = answered(ANSWERS, USABLE, "an evaluation", detector.evaluate(tick)).await?;
         check_evaluation(&evaluation, scheme, tick)?;
     }
-    ensure(detector.name() == name, NAME, || format!("{name:?} became {:?}", detector.name()))
+    ensure(detector.name() == name, NAMED, || format!("{name:?} became {:?}", detector.name()))
 }
 
 fn check_evaluation(evaluation: &Evaluation, scheme: &IdentityScheme, tick: Tick) -> Result<(), Violation> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{PATIENCE, poll_once, within};
+use super::{PATIENCE, answered, poll_once, within};
 use crate::bus::{BusError, Delivery, Envelope, EventBus, Subscription, dead_letter_topic};
 use crate::testing::{Violation, ensure};
 
@@ -113,11 +113,11 @@ impl<P: Fn(Duration) + Send + Sync> Bench<'_, P> {
     }
 
     async fn subscribe(&self, topic: &str, group: &str) -> Result<Inbox, Violation> {
-        within(PATIENCE, GROUPS, "subscribe", self.bus.subscribe(topic, group)).await?.map_err(failed(GROUPS))
+        answered(GROUPS, GROUPS, "subscribe", self.bus.subscribe(topic, group)).await
     }
 
     async fn publish(&self, topic: &str, id: &str) -> Result<(), Violation> {
-        within(PATIENCE, GROUPS, "publish", self.bus.publish(topic, message(id))).await?.map_err(failed(GROUPS))
+        answered(GROUPS, GROUPS, "publish", self.bus.publish(topic, message(id))).await
     }
 
     async fn next(&self, inbox: &mut Inbox, line: &'static str) -> Result<Delivery, Violation> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{PATIENCE, poll_once, within};
+use super::{answered, poll_once};
 use crate::event::DetectionEvent;
 use crate::incident_log::{Incident, IncidentEntry, IncidentLog, IncidentQuery, IncidentRecord, IncidentState};
 use crate::names::{EpisodeId, IncidentId};
@@ -59,15 +59,11 @@ fn resolved(event: &DetectionEvent) -> IncidentRecord {
 }
 
 async fn append(log: &dyn IncidentLog, record: IncidentRecord, line: &'static str) -> Result<(), Violation> {
-    within(PATIENCE, line, "append", log.append(record))
-        .await?
-        .map_err(|error| Violation::new(line, crate::error_chain(&error)))
+    answered(line, line, "append", log.append(record)).await
 }
 
 async fn query(log: &dyn IncidentLog, query: &IncidentQuery, line: &'static str) -> Result<Vec<Incident>, Violation> {
-    within(PATIENCE, line, "query", log.query(query))
-        .await?
-        .map_err(|error| Violation::new(line, crate::error_chain(&error)))
+    answered(line, line, "query", log.query(query)).await
 }
 
 async fn one(log: &dyn IncidentLog, event: &DetectionEvent, line: &'static str) -> Result<Incident, Violation> {

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{PATIENCE, poll_once, within};
+use super::{NAMED, answered, ensure_named, poll_once};
 use crate::notify::{Notice, Notifier, Receipt};
 use crate::testing::{Violation, ensure, samples};
 
-const CHANNEL: &str = "the channel's name is stable and not empty";
 const SENDS: &str = "a notice of every kind gets out, or is an error";
 const KEY: &str = "the channel must use `notice.incident_id` as its own dedup key";
 const ENCODES: &str = "it must encode every text of the notice for its channel";
@@ -45,13 +44,13 @@ pub async fn check_notifier(
     active: &[&str],
 ) -> Result<(), Violation> {
     let channel = notifier.channel().to_owned();
-    ensure(!channel.is_empty(), CHANNEL, || "it is empty".to_owned())?;
+    ensure_named(&channel)?;
     let _ = poll_once(notifier.notify(&notices("dropped")[0], None)).await;
     check_incident(notifier, &notices("dropped")[..1], &sent, active, DROPPED).await?;
     for incident in ["one", "two"] {
         check_incident(notifier, &notices(incident), &sent, active, SENDS).await?;
     }
-    ensure(notifier.channel() == channel, CHANNEL, || format!("{channel:?} became {:?}", notifier.channel()))
+    ensure(notifier.channel() == channel, NAMED, || format!("{channel:?} became {:?}", notifier.channel()))
 }
 
 async fn check_incident(
@@ -67,11 +66,7 @@ async fn check_incident(
         for _ in 0..2 {
             let before = sent();
             let what = format!("{:?}", notice.kind);
-            receipt = Some(
-                within(PATIENCE, line, &what, notifier.notify(notice, receipt.as_ref()))
-                    .await?
-                    .map_err(|error| Violation::new(line, crate::error_chain(&error)))?,
-            );
+            receipt = Some(answered(line, line, &what, notifier.notify(notice, receipt.as_ref())).await?);
             check_text(notice, &before, &sent(), active)?;
         }
     }

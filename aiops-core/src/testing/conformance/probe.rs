@@ -1,6 +1,6 @@
 //! The suite of [`Probe`].
 
-use super::{PATIENCE, poll_once, within};
+use super::{PATIENCE, answered, poll_once, within};
 use crate::data_state::DataState;
 use crate::probe::{Probe, ProbeQuery};
 use crate::testing::{Violation, ensure};
@@ -19,9 +19,7 @@ pub async fn check_probe(probe: &dyn Probe, known: ProbeQuery, unknown: ProbeQue
     let _ = poll_once(probe.read(&known)).await;
     let read = |query: &ProbeQuery| format!("reading {:?}", query.what);
 
-    let reading = within(PATIENCE, ANSWERS, &read(&known), probe.read(&known))
-        .await?
-        .map_err(|error| Violation::new(DROPPED, format!("{}: {}", read(&known), crate::error_chain(&error))))?;
+    let reading = answered(ANSWERS, DROPPED, &read(&known), probe.read(&known)).await?;
     ensure(reading.state == DataState::Ok, KNOWN, || format!("{}: state is {}", read(&known), reading.state))?;
     ensure(reading.value.is_some_and(f64::is_finite), KNOWN, || format!("{}: {:?}", read(&known), reading.value))?;
     ensure(reading.at <= known.now, FUTURE, || format!("{}: {} is after {}", read(&known), reading.at, known.now))?;

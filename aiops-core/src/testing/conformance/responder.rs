@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use jiff::Timestamp;
 
-use super::{PATIENCE, poll_once, within};
+use super::{PATIENCE, answered, poll_once, within};
 use crate::responder::{Disposition, Responder, Response};
 use crate::testing::{Violation, ensure};
 use crate::triage::Triaged;
@@ -85,9 +85,7 @@ pub async fn check_responder<S: PartialEq + Debug>(
     respond(responder, &dropped, now, DROPPED).await?;
 
     for event in [&triaged.event, &triaged.event, &make("never-answered").event] {
-        within(PATIENCE, RESOLVED, "resolved", responder.resolved(event, now))
-            .await?
-            .map_err(|error| Violation::new(RESOLVED, crate::error_chain(&error)))?;
+        answered(RESOLVED, RESOLVED, "resolved", responder.resolved(event, now)).await?;
     }
     Ok(())
 }
@@ -98,9 +96,7 @@ async fn respond(
     now: Timestamp,
     line: &'static str,
 ) -> Result<Response, Violation> {
-    let response = within(PATIENCE, line, "respond", responder.respond(triaged, now))
-        .await?
-        .map_err(|error| Violation::new(line, crate::error_chain(&error)))?;
+    let response = answered(line, line, "respond", responder.respond(triaged, now)).await?;
     ensure(response.incident_id == triaged.incident_id, ONE, || {
         format!("asked about {}, answered about {}", triaged.incident_id, response.incident_id)
     })?;

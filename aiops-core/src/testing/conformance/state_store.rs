@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{PATIENCE, poll_once, within};
+use super::{PATIENCE, answered, poll_once, within};
 use crate::store::{StateError, StateStore, Versioned};
 use crate::testing::{Violation, ensure};
 
@@ -36,9 +36,7 @@ pub async fn check_state_store(open: impl Fn() -> Arc<dyn StateStore>) -> Result
 }
 
 async fn load(store: &dyn StateStore, key: &str, line: &'static str) -> Result<Option<Versioned>, Violation> {
-    within(PATIENCE, line, "load", store.load(key))
-        .await?
-        .map_err(|error| Violation::new(line, format!("load of {key:?}: {}", crate::error_chain(&error))))
+    answered(line, line, &format!("load of {key:?}"), store.load(key)).await
 }
 
 async fn save(
@@ -48,9 +46,7 @@ async fn save(
     expected: u64,
     line: &'static str,
 ) -> Result<u64, Violation> {
-    within(PATIENCE, line, "save", store.save(key, bytes.to_vec(), expected))
-        .await?
-        .map_err(|error| Violation::new(line, format!("save of {key:?}: {}", crate::error_chain(&error))))
+    answered(line, line, &format!("save of {key:?}"), store.save(key, bytes.to_vec(), expected)).await
 }
 
 async fn conflicts(store: &dyn StateStore, key: &str, expected: u64) -> Result<(), Violation> {
