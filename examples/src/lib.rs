@@ -1,5 +1,6 @@
 //! Shared parts of the example programs, and the doctests of the guides.
 
+pub mod decide;
 pub mod features;
 pub mod lines;
 pub mod replay;
