@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use aiops_core::{ActionName, ContextKind};
 
-use super::spec::{ActionSpec, BlastRadius};
+use super::spec::{ActionSpec, BlastRadius, strange};
 use crate::yaml::{ConfigError, Node, Reader, quoted};
 
 const KEYS: [&str; 10] = [
@@ -114,11 +114,14 @@ fn name(reader: &mut Reader, node: &Node, path: &str) -> Option<ActionName> {
             .chars()
             .map(|c| if matches!(c, '-' | ' ' | '.') { '_' } else { c.to_ascii_lowercase() })
             .collect();
-        let help = match ActionName::new(folded) {
-            Ok(folded) => format!("write {folded}"),
-            Err(_) => "write a lower-case letter, then up to 63 of a-z, 0-9 and _, such as restart_pod".to_owned(),
+        let (odd, help) = match ActionName::new(folded) {
+            Ok(folded) => (String::new(), format!("write {folded}")),
+            Err(_) => (
+                strange(&text),
+                "write a lower-case letter, then up to 63 of a-z, 0-9 and _, such as restart_pod".to_owned(),
+            ),
         };
-        reader.note(node.spot, path, format!("invalid action name {}", quoted(&text)), help);
+        reader.note(node.spot, path, format!("invalid action name {}{odd}", quoted(&text)), help);
     }
     valid.ok()
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use aiops_core::{ActionMenu, ActionName, Fingerprint, MenuEntry};
 
+pub(crate) use spec::strange;
 pub use spec::{ActionSpec, BlastRadius, NoTarget};
 
 use crate::yaml::{self, ConfigError};

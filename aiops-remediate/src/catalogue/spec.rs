@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 /// The label that names the service: the event's own field stands in for it.
 const SERVICE: &str = "service";
 
+/// In so many characters of a name strange ones are looked for, and so many of them are told.
+const STRANGE_SOUGHT: usize = 80;
+const STRANGE_SHOWN: usize = 4;
+
 /// How much breaks at worst, the smallest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,6 +142,14 @@ fn value<'e>(event: &'e DetectionEvent, label: &str) -> Result<&'e str, NoTarget
         return Err(NoTarget(format!("label {} holds hidden characters", text::clip(label, 80)).into()));
     }
     Ok(value)
+}
+
+/// What cannot be seen in a name, or is taken for another letter: ` (with U+0435)`; empty for a plain
+/// name.
+pub(crate) fn strange(name: &str) -> String {
+    let odd = name.chars().take(STRANGE_SOUGHT).filter(|c| !c.is_ascii_graphic()).take(STRANGE_SHOWN);
+    let odd: Vec<String> = odd.map(|c| format!("U+{:04X}", u32::from(c))).collect();
+    if odd.is_empty() { String::new() } else { format!(" (with {})", odd.join(", ")) }
 }
 
 /// The event's labels name no target for the action.

@@ -7,7 +7,7 @@ use aiops_core::{RuleVerdict, Status, Triaged, text};
 use jiff::Timestamp;
 
 use super::{NAME_SHOWN, PolicyState, Sheet, escalated, no_action, rejected};
-use crate::catalogue::ActionSpec;
+use crate::catalogue::{ActionSpec, strange};
 use crate::policy::{LoopGuard, Policy};
 use crate::store::{KillSwitch, ReportId};
 
@@ -16,9 +16,6 @@ const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
 
 /// Who set the kill switch, and why, is shown up to this many characters each.
 const NOTE_SHOWN: usize = 200;
-
-/// Odd characters of an unknown name that are spelt out.
-const ODD_SHOWN: usize = 4;
 
 /// Rules that are asked at most.
 const RULES: usize = 10;
@@ -133,15 +130,10 @@ fn loop_guard(LoopGuard { max, per }: LoopGuard, state: &PolicyState, now: Times
     RuleVerdict::new("loop_guard", pass, detail).input("runs", count).input("max", max).input("per", per)
 }
 
-/// A name that no catalogue has, safe to show: what cannot be seen in it, or is taken for another
-/// letter, is named.
+/// A name that no catalogue has, safe to show.
 fn shown(name: &str) -> String {
-    let odd = name.chars().take(NAME_SHOWN).filter(|c| !c.is_ascii_graphic()).take(ODD_SHOWN);
-    let odd: Vec<String> = odd.map(|c| format!("U+{:04X}", u32::from(c))).collect();
-    let shown = text::clip(name, NAME_SHOWN);
-    match (name.is_empty(), odd.is_empty()) {
-        (true, _) => "(an empty name)".to_owned(),
-        (_, true) => shown,
-        _ => format!("{shown} (with {})", odd.join(", ")),
+    if name.is_empty() {
+        return "(an empty name)".to_owned();
     }
+    text::clip(name, NAME_SHOWN) + &strange(name)
 }

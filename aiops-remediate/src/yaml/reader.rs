@@ -122,6 +122,9 @@ impl Reader {
     ) -> Option<Fields<'n>> {
         let Kind::Map(pairs) = &node.kind else {
             let help = format!("write a map with the keys {}", known.join(", "));
+            if self.is_nothing(node, path, &help) {
+                return None;
+            }
             self.note(node.spot, path, format!("{} where a map is expected", kind(node)), help);
             return None;
         };
@@ -195,7 +198,7 @@ impl Reader {
     pub(crate) fn text(&mut self, node: &Node, path: &str, example: &str) -> Option<String> {
         let (text, plain) = self.scalar(node, path, &format!("write {example}"))?;
         if let Some(other) = guessed(text).filter(|_| plain) {
-            let help = format!("write \"{text}\" if it is meant as text");
+            let help = format!("write {example}, or \"{text}\" if it is meant as text");
             self.note(node.spot, path, format!("{} is {other}, not text", quoted(text)), help);
             return None;
         }
@@ -344,7 +347,8 @@ mod tests {
         }
         let text = |text: &str| found(text, |reader, node| reader.text(node, "k", "a name"));
         assert_eq!(text("k: no"), "");
-        assert_eq!(text("k: 12"), "f.yaml:1:4: k: \"12\" is a number, not text; write \"12\" if it is meant as text");
+        let number = "f.yaml:1:4: k: \"12\" is a number, not text; write a name, or \"12\" if it is meant as text";
+        assert_eq!(text("k: 12"), number);
         assert_eq!(text("k: [a]"), "f.yaml:1:4: k: a list where one value is expected; write a name");
         assert_eq!(text("k: ' '"), "f.yaml:1:4: k: the text is blank; write a name");
     }

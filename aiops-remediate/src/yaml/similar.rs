@@ -3,8 +3,11 @@
 /// Longer words are not compared: no key or value of ours comes near.
 const MAX_CHARS: usize = 64;
 
+/// Of a known word that is short for the given one, at least so many letters.
+const MIN_SHORT: usize = 3;
+
 /// The known word nearest to `word`, if it is near enough to be meant: the case, the blanks and
-/// hyphens aside, at most a third of its letters differ.
+/// hyphens aside, at most a third of its letters differ, or it is short for it (`saturday`, `sat`).
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |text: &str| -> Vec<char> {
         text.trim().chars().map(|c| if matches!(c, '-' | ' ') { '_' } else { c.to_ascii_lowercase() }).collect()
@@ -13,12 +16,14 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         return None;
     }
     let word = plain(word);
-    known
-        .into_iter()
-        .map(|candidate| (distance(&word, &plain(candidate)), candidate))
-        .filter(|(distance, candidate)| *distance <= 1.max(candidate.len() / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let near = |candidate: &str| {
+        let plain = plain(candidate);
+        let short = plain.len() >= MIN_SHORT && word.starts_with(&plain);
+        let distance = distance(&word, &plain);
+        (short || distance <= 1.max(candidate.len() / 3)).then_some(distance)
+    };
+    let found = known.into_iter().filter_map(|candidate| Some((near(candidate)?, candidate)));
+    found.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
 /// Optimal string alignment: inserted, removed and replaced letters, and neighbours that changed
@@ -52,6 +57,7 @@ mod tests {
             ("Owner", Some("owner")),
             ("blast-radius", Some("blast_radius")),
             ("require_approval", Some("requires_approval")),
+            ("owner_of_it", Some("owner")),
             ("colour", None),
             ("", None),
         ] {
