@@ -29,7 +29,7 @@ mod notify;
 mod observer;
 mod pipeline;
 mod plan_only;
-mod plugin;
+pub mod plugin;
 mod probe;
 mod related_alerts;
 mod responder;

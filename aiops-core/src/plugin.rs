@@ -18,7 +18,8 @@ use crate::time::since;
 
 /// What a plugin did instead of answering.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+#[non_exhaustive]
+pub enum Fault {
     /// It panicked; the text is the panic's own.
     #[error("panicked: {0}")]
     Panicked(String),
@@ -29,7 +30,8 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// The value of a metric's `why` label.
-    pub(crate) fn label(&self) -> &'static str {
+    #[must_use]
+    pub fn label(&self) -> &'static str {
         match self {
             Self::Panicked(_) => "panic",
             Self::Late(_) => "late",
@@ -37,7 +39,8 @@ impl Fault {
     }
 
     /// The fault without the panic's own text, which may hold anything.
-    pub(crate) fn plain(&self) -> String {
+    #[must_use]
+    pub fn plain(&self) -> String {
         match self {
             Self::Panicked(_) => "panicked".to_owned(),
             Self::Late(_) => self.to_string(),
@@ -46,7 +49,13 @@ impl Fault {
 }
 
 /// Runs a plugin's future up to a deadline and catches its panic.
-pub(crate) async fn guarded<T>(
+///
+/// The future is dropped at the deadline. Stages run every plugin through it; whoever calls a plugin
+/// from a plugin (a dispatcher its handlers, a triager its fallback) does the same.
+///
+/// # Errors
+/// [`Fault`]: it panicked, or it was late.
+pub async fn guarded<T>(
     clock: &dyn Clock,
     deadline: Timestamp,
     future: impl Future<Output = T> + Send,

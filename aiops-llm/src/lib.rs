@@ -1,3 +1,18 @@
-//! Placeholder crate root.
+//! Triage: what stands between an incident's context and a report.
+//!
+//! | you want | take |
+//! |---|---|
+//! | a report without any model | [`RuleTriager::new`] with a menu |
+//! | somebody to answer when the model cannot | [`WithFallback`] around it and [`RuleTriager::default`] |
+//! | a report out of a model's raw text | [`reply`] |
+//!
+//! A triager picks names from a menu. What it writes is checked by the responder behind it, never here
+//! alone.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod fallback;
 pub mod reply;
+mod rules;
+
+pub use crate::fallback::WithFallback;
+pub use crate::rules::{ActionRule, RuleTriager, RuleTriagerBuilder, When};
