@@ -16,4 +16,6 @@ mod guides {
     struct HostGuide;
     #[doc = include_str!("../../docs/guide/operating.md")]
     struct OperatingGuide;
+    #[doc = include_str!("../../docs/guide/policy.md")]
+    struct PolicyGuide;
 }

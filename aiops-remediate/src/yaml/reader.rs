@@ -132,6 +132,11 @@ impl Reader {
             if known.contains(&&*pair.key) || (scratch && pair.key.starts_with("x-")) {
                 continue;
             }
+            if self.findings.len() == MAX_FINDINGS {
+                // Spares the search for what was meant.
+                self.omitted += 1;
+                continue;
+            }
             let help = match nearest(&pair.key, known.iter().copied()) {
                 Some(meant) => format!("did you mean {}?", quoted(meant)),
                 None => format!("the known keys are {}", known.join(", ")),
