@@ -187,6 +187,8 @@ fn the_ceiling_and_freeze_windows_deny() {
     let policy = Policy::from_yaml("freeze: [{from: 08:00, to: 09:00}]", "policy.yaml").unwrap();
     let verdict = plan_by(&policy, &report(&["restart_pod"]), &PolicyState::default());
     assert_eq!(said(&verdict), ("escalated", "frozen: 08:00-09:00 UTC"));
+    assert_ne!(policy.version(), Policy::default().version());
+    assert_eq!(policy.version(), policy.clone().version());
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn an_explicit_key_wins_over_a_merged_one() {
 fn an_empty_file() {
     let expected = "actions.yaml:1:1: the file is empty; write `actions:` and below it \
         `  - {name: restart_pod, owner: team-shop, blast_radius: pod, requires_approval: false}`";
-    for text in ["", "\n\n", "# nothing yet\n"] {
+    for text in ["", "\n\n", "# nothing yet\n", "---\n", "null\n"] {
         assert_eq!(faults(text), expected);
     }
 }

@@ -13,7 +13,7 @@ use aiops_llm::reply::{read_reply, read_report};
 use aiops_remediate::{ActionCatalogue, PlanVerdict, Policy, PolicyState, Run, Snapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::lines::{Line, next_line};
 
@@ -162,11 +162,27 @@ impl Decide {
 }
 
 fn event(raw: &RawValue, number: u64) -> Result<DetectionEvent, String> {
-    let wrong = |error: serde_json::Error| format!("event: {error}");
-    let mut fields: Map<String, Value> = serde_json::from_str(raw.get()).map_err(wrong)?;
+    let mut fields: Map<String, Value> = serde_json::from_str(raw.get()).map_err(|error| format!("event: {error}"))?;
     fields.entry("fingerprint").or_insert_with(|| "".into());
     fields.entry("event_id").or_insert_with(|| format!("line-{number}").into());
-    DetectionEvent::deserialize(Value::Object(fields)).map_err(wrong)
+    let read = |fields| DetectionEvent::deserialize(Value::Object(fields));
+    // The reader does not say in which field a wrong value stands: each is tried in an event that is right.
+    read(fields.clone()).map_err(|error| {
+        let wrong = |field: &&String| {
+            let Value::Object(mut event) = sound_event() else { return false };
+            event.insert((*field).clone(), fields[field.as_str()].clone());
+            read(event).is_err()
+        };
+        match fields.keys().find(wrong) {
+            Some(field) => format!("event.{field}: {error}"),
+            None => format!("event: {error}"),
+        }
+    })
+}
+
+fn sound_event() -> Value {
+    json!({"event_id": "", "kind": "log_burst", "service": "", "severity": "info", "detected_at": Timestamp::UNIX_EPOCH,
+        "source": "", "signal": {}, "fingerprint": ""})
 }
 
 fn report(record: &Record<'_>) -> Result<TriageReport, String> {

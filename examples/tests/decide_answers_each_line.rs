@@ -73,6 +73,12 @@ fn every_line_is_answered_in_order() {
     assert_eq!(seen, [(1, yes), (2, no), (3, no), (4, no), (5, no), (6, no), (7, yes)]);
     assert_eq!(lines[2]["reason"], "the line is blank");
     assert_eq!(lines[4]["reason"], "the line has no event");
+    for (field, value) in [("severity", json!("bad")), ("labels", json!({"pod": 1})), ("detected_at", json!("noon"))] {
+        let mut line: Value = good.clone();
+        line["event"][field] = value;
+        let (_, reason) = answer(&line);
+        assert!(reason.starts_with(&format!("event.{field}: ")), "{reason}");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(super) fn ask(
         sheet.ask(loop_guard(guard, state, now), escalated);
     }
     if !policy.freeze.is_empty() {
-        let frozen = policy.freeze.iter().find(|freeze| freeze.is_on(now));
+        let frozen = policy.frozen(now);
         let detail = frozen.map(|freeze| format!("frozen: {freeze}")).unwrap_or_default();
         sheet.ask(RuleVerdict::new("freeze", frozen.is_none(), detail), escalated);
     }

@@ -6,7 +6,8 @@ mod load;
 use std::path::Path;
 use std::time::Duration;
 
-use aiops_core::Confidence;
+use aiops_core::{Confidence, Fingerprint};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use freeze::Freeze;
@@ -128,6 +129,23 @@ impl Policy {
     pub fn from_yaml_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let (text, file) = yaml::file_text(path.as_ref())?;
         Self::from_yaml(&text, &file)
+    }
+
+    /// 16 hex digits over all its values: equal policies, equal version.
+    #[must_use]
+    pub fn version(&self) -> String {
+        let Self { mode, threshold, max_blast_radius, max_age, max_actions, freeze, loop_guard } = self;
+        let freeze: Vec<String> = freeze.iter().map(Freeze::to_string).collect();
+        let mode = mode.as_str();
+        let raw =
+            format!("{mode}|{threshold:?}|{max_blast_radius}|{max_age:?}|{max_actions:?}|{freeze:?}|{loop_guard:?}");
+        Fingerprint::of_raw(&raw).to_string()
+    }
+
+    /// The freeze window that is on now, if one is.
+    #[must_use]
+    pub fn frozen(&self, now: Timestamp) -> Option<&Freeze> {
+        self.freeze.iter().find(|freeze| freeze.is_on(now))
     }
 
     /// Whether plans act.

@@ -81,7 +81,9 @@ impl Reader {
         for fault in faults {
             reader.note(fault.spot, "", fault.problem, fault.help);
         }
-        match root {
+        // `---` alone, or `null`, is a value that says nothing.
+        let says_nothing = |root: &Rc<Node>| matches!(&root.kind, Kind::Scalar { text, plain: true } if is_null(text));
+        match root.filter(|root| !says_nothing(root)) {
             Some(root) => Ok((reader, root)),
             None if reader.findings.is_empty() => {
                 reader.note(Spot::START, "", "the file is empty", format!("write {example}"));
