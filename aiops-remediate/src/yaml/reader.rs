@@ -216,18 +216,18 @@ impl Reader {
         Some(text.to_owned())
     }
 
+    /// Notes quotes around what is meant as no text.
+    fn is_text(&mut self, node: &Node, path: &str, text: &str) {
+        self.note(node.spot, path, format!("{} is text", quoted(text)), format!("write {text}, without quotes"));
+    }
+
     /// `true` or `false`.
     pub(crate) fn boolean(&mut self, node: &Node, path: &str) -> Option<bool> {
         match self.scalar(node, path, "write true or false")? {
             ("true", true) => Some(true),
             ("false", true) => Some(false),
             (text @ ("true" | "false"), false) => {
-                self.note(
-                    node.spot,
-                    path,
-                    format!("{} is text", quoted(text)),
-                    format!("write {text}, without quotes"),
-                );
+                self.is_text(node, path, text);
                 None
             }
             (text, _) => {
@@ -248,12 +248,7 @@ impl Reader {
         let (text, plain) = self.scalar(node, path, &expected)?;
         match text.parse::<u32>() {
             Ok(_) if !plain => {
-                self.note(
-                    node.spot,
-                    path,
-                    format!("{} is text", quoted(text)),
-                    format!("write {text}, without quotes"),
-                );
+                self.is_text(node, path, text);
             }
             // A sign or a leading zero would be read otherwise elsewhere (YAML 1.1: octal).
             Ok(count) if (1..=max).contains(&count) && count.to_string() == text => return Some(count),
@@ -268,12 +263,7 @@ impl Reader {
         let (text, plain) = self.scalar(node, path, expected)?;
         match text.parse::<f64>().ok().map(Confidence::new) {
             Some(Ok(_)) if !plain => {
-                self.note(
-                    node.spot,
-                    path,
-                    format!("{} is text", quoted(text)),
-                    format!("write {text}, without quotes"),
-                );
+                self.is_text(node, path, text);
                 None
             }
             Some(Ok(share)) => Some(share),
