@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use aiops_core::testing::samples;
-use aiops_core::{Confidence, Decision, Disposition, Target, Triaged};
+use aiops_core::{ActionName, Confidence, Decision, Disposition, Status, Target, Triaged};
 use aiops_remediate::{
     ActionCatalogue, BlastRadius, KillSwitch, PlanVerdict, Policy, PolicyState, ReportId, Run, Snapshot,
 };
@@ -138,6 +138,9 @@ fn the_kill_switch_and_the_end_of_the_episode_stop_everything() {
         let verdict = plan_by(&Policy::default(), &report(&["restart_pod"]), &state);
         assert_eq!(verdict.disposition.as_str(), disposition, "ended {second} s after the sighting");
     }
+    let mut over = report(&["restart_pod"]);
+    over.event.status = Status::Resolved;
+    assert_eq!(said(&plan(&over)), ("no_action", "the episode has ended"));
 }
 
 #[test]
@@ -210,7 +213,11 @@ fn marks_of_the_store_hold_back_what_ran_before() {
     let verdict = plan(vec![run(9, "a", "them")]);
     let warm = "cool-down: it was started on this target at 2025-05-05T07:56:00Z, cool-down 10m";
     assert_eq!(said(&verdict), ("escalated", warm));
+    assert_eq!(said(&plan(vec![run(30, "b", "them"), run(9, "a", "them")])), ("escalated", warm), "the latest counts");
     assert_eq!(plan(vec![run(10, "a", "them")]).disposition, Disposition::WouldExecute);
+    let mut other = run(9, "a", "them");
+    other.action = ActionName::new("scale_deployment").unwrap();
+    assert_eq!(plan(vec![other]).disposition, Disposition::WouldExecute, "another action on the same target");
 
     let loops = "loop guard: acted on 3 times in 1h, at most 3; acting again would not help";
     assert_eq!(said(&plan(vec![run(50, "a", "us"), run(40, "b", "us"), run(30, "c", "us")])), ("escalated", loops));
@@ -252,4 +259,9 @@ fn a_plan_asks_a_store_and_reserves_what_it_needs() {
     let marks: Vec<_> = reservation.runs.iter().map(|(run, cooldown)| (run.action.as_str(), *cooldown)).collect();
     assert_eq!(marks, [("restart_pod", Some(Duration::from_secs(600))), ("scale_deployment", None)]);
     assert_eq!(reservation.loop_guard, Some((3, Duration::from_secs(60))));
+
+    let denied = policy.clone().threshold(Confidence::new(0.9).unwrap());
+    let verdict = denied.plan(&catalogue, &triaged, &PolicyState::default(), now());
+    assert!(verdict.plan.steps.iter().all(|step| step.target.is_some()), "what would have run is shown");
+    assert_eq!(denied.reservation(&catalogue, &triaged, &verdict.plan, "us", now()).runs, []);
 }
