@@ -141,7 +141,7 @@ fn denied(action: &str, reason: &str) -> Step {
 }
 
 impl Policy {
-    /// What becomes of a report, and every rule that was asked (DESIGN: remediation, steps 1 to 5).
+    /// What becomes of a report, and every rule that was asked.
     ///
     /// In this order, the first rule that does not pass decides: the kill switch (escalated), the
     /// age of the sighting (escalated), the end of the episode (no action), unknown actions
