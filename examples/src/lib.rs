@@ -3,6 +3,8 @@
 pub mod decide;
 pub mod features;
 pub mod lines;
+pub mod petshop;
+pub mod quickstart;
 pub mod replay;
 
 /// Every Rust block of the README and of the guides is a test of this crate.

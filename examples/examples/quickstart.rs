@@ -1,0 +1,88 @@
+//! A whole incident on one machine, with no server, key or network.
+//!
+//! `cargo run --example quickstart [-- [--json] [DIR]]`: recorded incidents of a web shop through
+//! detection, triage by rules, and a plan. `DIR` is one incident in the layout of the PetShop data set;
+//! without it the built-in ones run. `--json` prints one object a line. Exit code 2 where something
+//! cannot be read.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use aiops_examples::petshop::{self, Incident};
+use aiops_examples::quickstart::{self, Outcome, Timeline};
+
+const USAGE: &str = "usage: quickstart [--json] [DIR]   (DIR holds metrics.csv, see examples/data/petshop)";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            let _ = writeln!(io::stderr(), "quickstart: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run() -> Result<(), String> {
+    let (mut json, mut folder) = (false, None);
+    for argument in std::env::args_os().skip(1) {
+        match argument.to_str() {
+            Some("--help" | "-h") => return Err(USAGE.to_owned()),
+            Some("--json") => json = true,
+            Some(other) if other.starts_with("--") => return Err(format!("unexpected {other:?}; {USAGE}")),
+            _ if folder.is_some() => return Err(format!("more than one folder; {USAGE}")),
+            _ => folder = Some(PathBuf::from(argument)),
+        }
+    }
+    let incidents = match &folder {
+        None => petshop::embedded()?,
+        Some(folder) => vec![Incident::load(folder)?],
+    };
+    let stdout = io::stdout();
+    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mut out = BufWriter::new(stdout.lock());
+    for incident in &incidents {
+        let outcome = quickstart::run(incident).await?;
+        let log = write_log(incident, &outcome)?;
+        match print(&mut out, &outcome, json, Timeline { colours }, &log) {
+            // The reader of a pipe went away: there is nobody to tell.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(|error| error.to_string())?,
+        }
+    }
+    Ok(())
+}
+
+fn print(out: &mut dyn Write, outcome: &Outcome, json: bool, timeline: Timeline, log: &Path) -> io::Result<()> {
+    for record in &outcome.records {
+        if json {
+            writeln!(out, "{record}")?;
+        } else {
+            if record["type"] == "summary" {
+                writeln!(out, "logs      {}", log.display())?;
+            }
+            timeline.write(out, record)?;
+        }
+    }
+    out.flush()
+}
+
+/// All records of the run, one a line.
+fn write_log(incident: &Incident, outcome: &Outcome) -> Result<PathBuf, String> {
+    let folder = std::env::temp_dir().join("aiops-quickstart");
+    let name: String = incident.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let path = folder.join(format!("{name}.jsonl"));
+    let write = || -> io::Result<()> {
+        std::fs::create_dir_all(&folder)?;
+        let mut file = BufWriter::new(File::create(&path)?);
+        for record in &outcome.records {
+            writeln!(file, "{record}")?;
+        }
+        file.flush()
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
+}
