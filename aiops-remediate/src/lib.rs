@@ -9,6 +9,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod catalogue;
+mod dispatcher;
 pub mod parameters;
 mod plan;
 mod policy;
@@ -19,6 +20,7 @@ mod store;
 mod yaml;
 
 pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, NoTarget};
+pub use crate::dispatcher::{Dispatcher, DispatcherBuilder, InvalidDispatcher};
 pub use crate::plan::{PlanVerdict, PolicyState};
 pub use crate::policy::{Freeze, LoopGuard, Mode, Policy};
 pub use crate::store::{

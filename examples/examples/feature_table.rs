@@ -46,7 +46,7 @@ fn fill(file: &str, mark: &str, inside: &str) -> io::Result<()> {
     std::fs::write(&path, text)
 }
 
-/// One cold build: the crates that it compiled and how long it took.
+/// A cold build: the crates that it compiled and how long it took.
 struct Build {
     crates: BTreeSet<String>,
     took: Duration,
@@ -55,8 +55,11 @@ struct Build {
 fn measure(libraries: &[Library]) -> io::Result<String> {
     let target = workspace_root().join("target/feature-table");
     let mut text = String::from("| build | crates | added | seconds | added |\n|---|---:|---:|---:|---:|\n");
-    let quickstart = cold_build(&target, &["--example", "quickstart"])?;
-    text.push_str(&row("`cargo build --example quickstart`", &quickstart, None));
+    // What a newcomer builds first, once it is there.
+    if workspace_root().join("examples/examples/quickstart.rs").exists() {
+        let quickstart = cold_build(&target, &["--example", "quickstart"])?;
+        text.push_str(&row("`cargo build --example quickstart`", &quickstart, None));
+    }
     for library in libraries {
         let bare = cold_build(&target, &["-p", &library.name, "--no-default-features"])?;
         text.push_str(&row(&format!("`{}`, no features", library.name), &bare, None));
@@ -80,7 +83,13 @@ fn row(name: &str, build: &Build, bare: Option<&Build>) -> String {
     format!("| {name} | {crates} | {added_crates} | {seconds:.0} | {added_seconds} |\n")
 }
 
+/// The faster of two: whatever else the machine does only adds to the time.
 fn cold_build(target: &Path, arguments: &[&str]) -> io::Result<Build> {
+    let (first, second) = (cold_build_once(target, arguments)?, cold_build_once(target, arguments)?);
+    Ok(if first.took <= second.took { first } else { second })
+}
+
+fn cold_build_once(target: &Path, arguments: &[&str]) -> io::Result<Build> {
     if target.exists() {
         std::fs::remove_dir_all(target)?;
     }

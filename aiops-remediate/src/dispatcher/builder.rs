@@ -1,0 +1,153 @@
+//! Putting a dispatcher together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aiops_core::{ActionHandler, Clock, IdentityScheme, Live, SystemClock};
+
+use super::{Dispatcher, Limits};
+use crate::catalogue::ActionCatalogue;
+use crate::policy::Policy;
+use crate::store::{MemoryStore, RemediationStore};
+
+/// Longest that one action is alone on its (action, target, fingerprint).
+const LOCK: Duration = Duration::from_secs(600);
+/// A read of the current state.
+const INSPECT: Duration = Duration::from_secs(30);
+/// Shorter than the stage's four minutes with inspection and verification, and than the lock.
+const EXECUTE: Duration = Duration::from_secs(120);
+/// A new pod takes about half a minute to get ready.
+const VERIFY_AFTER: Duration = Duration::from_secs(30);
+
+/// Builds a [`Dispatcher`].
+#[derive(Debug)]
+#[must_use]
+pub struct DispatcherBuilder {
+    catalogue: Live<ActionCatalogue>,
+    policy: Live<Policy>,
+    handlers: Vec<Arc<dyn ActionHandler>>,
+    store: Option<Arc<dyn RemediationStore>>,
+    clock: Arc<dyn Clock>,
+    identity: IdentityScheme,
+    holder: String,
+    limits: Limits,
+}
+
+/// A dispatcher that cannot work: every fault, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("dispatcher cannot be built: {}", .0.join("; "))]
+pub struct InvalidDispatcher(Vec<String>);
+
+impl InvalidDispatcher {
+    /// The faults.
+    #[must_use]
+    pub fn faults(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl DispatcherBuilder {
+    pub(super) fn new(catalogue: Live<ActionCatalogue>, policy: Live<Policy>) -> Self {
+        Self {
+            catalogue,
+            policy,
+            handlers: Vec::new(),
+            store: None,
+            clock: Arc::new(SystemClock),
+            identity: IdentityScheme::default(),
+            holder: format!("pid-{}", std::process::id()),
+            limits: Limits { lock: LOCK, inspect: INSPECT, execute: EXECUTE, verify_after: VERIFY_AFTER },
+        }
+    }
+
+    /// Adds a handler. An action without one escalates.
+    pub fn handler(mut self, handler: impl ActionHandler) -> Self {
+        self.handlers.push(Arc::new(handler));
+        self
+    }
+
+    /// Where reports, journal, locks and marks are kept (default: in memory, which forgets them with the
+    /// process, so that active mode asks for another).
+    pub fn store(mut self, store: impl RemediationStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Another clock.
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Labels that join the identity, as the correlator has them.
+    pub fn identity_labels(mut self, scheme: IdentityScheme) -> Self {
+        self.identity = scheme;
+        self
+    }
+
+    /// How locks name this process (default: its process id); unique among those that share a store.
+    pub fn holder(mut self, name: impl Into<String>) -> Self {
+        self.holder = name.into();
+        self
+    }
+
+    /// The longest that `execute` may take (default 2 min); shorter than the lock.
+    pub fn execute_deadline(mut self, deadline: Duration) -> Self {
+        self.limits.execute = deadline;
+        self
+    }
+
+    /// The longest that `inspect` or `verify` may take (default 30 s).
+    pub fn inspect_deadline(mut self, deadline: Duration) -> Self {
+        self.limits.inspect = deadline;
+        self
+    }
+
+    /// How long after `execute` it is asked whether it helped (default 30 s).
+    pub fn verify_after(mut self, wait: Duration) -> Self {
+        self.limits.verify_after = wait;
+        self
+    }
+
+    /// How long a lock lasts (default 10 min).
+    pub fn lock_for(mut self, time: Duration) -> Self {
+        self.limits.lock = time;
+        self
+    }
+
+    /// The dispatcher.
+    ///
+    /// # Errors
+    /// All faults at once: two handlers of one name, a lock that ends before an action does.
+    pub fn build(self) -> Result<Dispatcher, InvalidDispatcher> {
+        let mut faults = Vec::new();
+        let mut handlers = HashMap::new();
+        for handler in self.handlers {
+            let name = handler.name().to_owned();
+            if handlers.insert(name.clone(), handler).is_some() {
+                faults.push(format!("handler {name:?} is there twice; leave one out"));
+            }
+        }
+        let Limits { lock, inspect, execute, verify_after } = self.limits;
+        // Inspect, execute, wait, verify: all of it under one lock.
+        let longest = 2 * inspect + execute + verify_after;
+        if longest >= lock {
+            let (lock, longest) = (aiops_core::time::human(lock), aiops_core::time::human(longest));
+            faults.push(format!("a lock of {lock} ends before a step of up to {longest}; raise lock_for"));
+        }
+        if !faults.is_empty() {
+            return Err(InvalidDispatcher(faults));
+        }
+        Ok(Dispatcher {
+            catalogue: self.catalogue,
+            policy: self.policy,
+            handlers,
+            store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
+            clock: self.clock,
+            identity: self.identity,
+            holder: self.holder,
+            limits: self.limits,
+        })
+    }
+}

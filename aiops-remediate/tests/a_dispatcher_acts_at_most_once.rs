@@ -1,0 +1,279 @@
+//! The dispatcher over the simulated cluster: what it does, what it leaves alone, what it says.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aiops_core::testing::{ManualClock, check_responder};
+use aiops_core::{
+    Applied, Clock, DetectionEvent, Disposition, Inspection, Outcome, Precondition, Responder, Response, Triaged,
+    handler_fn,
+};
+use aiops_remediate::sim::{Cluster, Deployment, Fault};
+use aiops_remediate::{
+    ActionCatalogue, Dispatcher, DispatcherBuilder, KillSwitch, MemoryStore, Mode, Policy, RemediationStore,
+};
+use common::{at, event, triaged};
+
+const CATALOGUE: &str = "
+actions:
+  - {name: restart_pod, owner: shop, blast_radius: pod, requires_approval: false, cooldown: 10m}
+  - {name: scale_deployment, owner: shop, blast_radius: deployment, requires_approval: false, max_replicas: 5}
+  - {name: rollback_deployment, owner: shop, blast_radius: deployment, requires_approval: true}
+  - {name: drain_node, owner: infra, blast_radius: node, requires_approval: false}
+";
+
+struct Site {
+    clock: ManualClock,
+    cluster: Cluster,
+    store: Arc<MemoryStore>,
+}
+
+impl Site {
+    fn new() -> Self {
+        let clock = ManualClock::new(at(0));
+        let cluster = Cluster::new(clock.clone())
+            .node("n1")
+            .node("n2")
+            .deployment(Deployment::new("shop", "cart", 3), "v1")
+            .deployment(Deployment::new("shop", "billing", 2), "v1");
+        clock.advance(Duration::from_secs(600));
+        Self { clock, cluster, store: Arc::default() }
+    }
+
+    fn builder(&self, mode: Mode) -> DispatcherBuilder {
+        let catalogue = ActionCatalogue::from_yaml(CATALOGUE, "actions.yaml").unwrap();
+        let mut builder = Dispatcher::builder(catalogue, Policy::default().mode(mode));
+        for handler in self.cluster.handlers() {
+            builder = builder.handler(handler);
+        }
+        builder.store(Arc::<MemoryStore>::clone(&self.store)).with_clock(self.clock.clone())
+    }
+
+    fn active(&self) -> Dispatcher {
+        self.builder(Mode::Active).build().unwrap()
+    }
+
+    /// Lets time jump to whatever is waited for, until the future is done.
+    async fn in_time<T>(&self, future: impl Future<Output = T>) -> T {
+        let time = async {
+            loop {
+                self.clock.wait_for_sleepers(1).await;
+                if let Some(wake) = self.clock.next_wake() {
+                    self.clock.set(wake);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = future => done,
+            () = time => unreachable!(),
+        }
+    }
+
+    async fn respond(&self, dispatcher: &Dispatcher, triaged: &Triaged) -> Response {
+        self.in_time(dispatcher.respond(triaged, at(600))).await.unwrap()
+    }
+
+    fn changes(&self) -> Vec<String> {
+        self.cluster.effects().into_iter().filter(|effect| effect.by.contains('|')).map(|effect| effect.what).collect()
+    }
+}
+
+fn on_pod(number: u64, pod: &str) -> DetectionEvent {
+    event(number, "cart", &[("namespace", "shop"), ("pod", pod), ("deployment", "cart"), ("node", "n1")], at(590))
+}
+
+fn reason(response: &Response) -> &str {
+    response.disposition.reason().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn active_mode_restarts_the_pod_and_sees_that_it_helped() {
+    let site = Site::new();
+    let response = site.respond(&site.active(), &triaged(on_pod(1, "cart-1"), &["restart_pod"])).await;
+    assert_eq!(response.disposition, Disposition::Executed);
+    assert_eq!(response.plan.steps[0].outcome, Some(Outcome::Helped));
+    assert!(response.plan.steps[0].reason.starts_with("done and it helped: deleted "), "{:?}", response.plan.steps[0]);
+    assert_eq!(site.changes(), ["delete pod shop/cart-1 uid-1"]);
+}
+
+#[tokio::test]
+async fn shadow_mode_looks_and_changes_nothing() {
+    let site = Site::new();
+    let dispatcher = site.builder(Mode::Shadow).build().unwrap();
+    let response = site.respond(&dispatcher, &triaged(on_pod(1, "cart-1"), &["restart_pod"])).await;
+    assert_eq!(response.disposition, Disposition::WouldExecute);
+    assert!(
+        response.plan.steps[0].reason.starts_with("would run while owner is "),
+        "{}",
+        response.plan.steps[0].reason
+    );
+    assert!(site.changes().is_empty());
+    // The mark was taken all the same: what active mode would have held back is held back here.
+    let again = site.respond(&dispatcher, &triaged(on_pod(2, "cart-1"), &["restart_pod"])).await;
+    assert!(reason(&again).contains("cool-down"), "{:?}", again.disposition);
+}
+
+#[tokio::test]
+async fn an_unknown_action_stops_the_valid_ones_too() {
+    let site = Site::new();
+    let response = site.respond(&site.active(), &triaged(on_pod(1, "cart-1"), &["restart_pod", "rm_rf"])).await;
+    assert_eq!(response.disposition, Disposition::Rejected { reason: "unknown action: rm_rf".to_owned() });
+    assert!(site.changes().is_empty());
+}
+
+#[tokio::test]
+async fn a_target_of_another_service_is_blocked_and_its_mark_comes_back() {
+    let site = Site::new();
+    let foreign = triaged(on_pod(1, "billing-1"), &["restart_pod"]);
+    let response = site.respond(&site.active(), &foreign).await;
+    assert!(reason(&response).starts_with("restart_pod: blocked: "), "{:?}", response.disposition);
+    assert!(site.changes().is_empty());
+    // Another report on the same target is not held back by a cool-down of what never ran.
+    let again = site.respond(&site.active(), &triaged(on_pod(2, "billing-1"), &["restart_pod"])).await;
+    assert!(reason(&again).starts_with("restart_pod: blocked: "), "{:?}", again.disposition);
+}
+
+#[tokio::test]
+async fn what_waits_for_approval_does_not_run() {
+    let site = Site::new();
+    let labels = [("namespace", "shop"), ("deployment", "cart")];
+    let response =
+        site.respond(&site.active(), &triaged(event(1, "cart", &labels, at(590)), &["rollback_deployment"])).await;
+    assert_eq!(response.disposition, Disposition::AwaitingApproval);
+    assert!(site.changes().is_empty());
+}
+
+#[tokio::test]
+async fn a_step_that_fails_stops_the_plan() {
+    let site = Site::new();
+    site.cluster.fail_next(Fault::Unavailable);
+    let response =
+        site.respond(&site.active(), &triaged(on_pod(1, "cart-1"), &["restart_pod", "scale_deployment"])).await;
+    assert!(reason(&response).contains("nothing was changed"), "{:?}", response.disposition);
+    assert_eq!(response.plan.steps[1].reason, "not started: the plan was stopped before");
+    assert!(site.changes().is_empty());
+}
+
+#[tokio::test]
+async fn a_hang_a_lost_answer_and_a_panic_are_unknown_until_recovery_looks() {
+    for (fault, done) in
+        [(Fault::HangAfter, true), (Fault::Hang, false), (Fault::AnswerLost, true), (Fault::Panic, false)]
+    {
+        let site = Site::new();
+        let dispatcher = site.active();
+        let report = triaged(on_pod(1, "cart-1"), &["restart_pod"]);
+        site.cluster.fail_next(fault);
+        let response = site.respond(&dispatcher, &report).await;
+        assert_eq!(response.plan.steps[0].outcome, Some(Outcome::Unknown), "{fault:?}");
+        assert!(reason(&response).contains("unknown whether it is done"), "{fault:?}: {:?}", response.disposition);
+
+        // While the lock lasts, the step is left alone; then recovery finds out, and runs nothing.
+        let before = site.changes();
+        dispatcher.recover(site.clock.now()).await.unwrap();
+        assert_eq!(site.store.unfinished().await.unwrap().len(), 1, "{fault:?}");
+        site.clock.advance(Duration::from_secs(600));
+        site.in_time(dispatcher.recover(site.clock.now())).await.unwrap();
+        assert!(site.store.unfinished().await.unwrap().is_empty(), "{fault:?}");
+        assert_eq!(site.changes(), before, "{fault:?}");
+        assert_eq!(before.len(), usize::from(done), "{fault:?}");
+        assert_eq!(site.respond(&dispatcher, &report).await.disposition, Disposition::Duplicate);
+    }
+}
+
+#[tokio::test]
+async fn the_kill_switch_stops_what_a_plan_would_allow() {
+    let site = Site::new();
+    site.store.set_kill_switch(KillSwitch::on("ops", "failing over by hand", at(599))).await.unwrap();
+    let response = site.respond(&site.active(), &triaged(on_pod(1, "cart-1"), &["restart_pod"])).await;
+    assert!(reason(&response).contains("failing over by hand"), "{:?}", response.disposition);
+    assert!(site.changes().is_empty());
+}
+
+#[tokio::test]
+async fn a_hundred_deliveries_of_one_report_execute_once() {
+    let site = Site::new();
+    let (dispatcher, report) = (site.active(), triaged(on_pod(1, "cart-1"), &["restart_pod"]));
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        all.push(dispatcher.respond(&report, at(600)));
+    }
+    let answers = site.in_time(aiops_join(all)).await;
+    let executed = answers.iter().filter(|answer| answer.disposition == Disposition::Executed).count();
+    let duplicate = answers.iter().filter(|answer| answer.disposition == Disposition::Duplicate).count();
+    assert_eq!((executed, duplicate), (1, 99));
+    assert_eq!(site.changes().len(), 1);
+}
+
+/// Runs all at once, in one task.
+async fn aiops_join<F: Future<Output = Result<Response, aiops_core::RespondError>>>(futures: Vec<F>) -> Vec<Response> {
+    let mut futures: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(move |context| {
+        for (future, answer) in futures.iter_mut().filter(|(_, answer)| answer.is_none()) {
+            if let std::task::Poll::Ready(done) = future.as_mut().poll(context) {
+                *answer = Some(done.unwrap());
+            }
+        }
+        if futures.iter().all(|(_, answer)| answer.is_some()) {
+            return std::task::Poll::Ready(futures.iter_mut().filter_map(|(_, answer)| answer.take()).collect());
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_episode_that_ended_needs_nothing() {
+    let site = Site::new();
+    let (dispatcher, event) = (site.active(), on_pod(1, "cart-1"));
+    dispatcher.resolved(&event, at(599)).await.unwrap();
+    let response = site.respond(&dispatcher, &triaged(event, &["restart_pod"])).await;
+    assert_eq!(response.disposition, Disposition::NoAction);
+    assert!(site.changes().is_empty());
+}
+
+#[tokio::test]
+async fn an_action_without_a_handler_goes_to_a_person() {
+    let site = Site::new();
+    let catalogue = ActionCatalogue::from_yaml(CATALOGUE, "actions.yaml").unwrap();
+    let dispatcher = Dispatcher::builder(catalogue, Policy::default()).with_clock(site.clock.clone()).build().unwrap();
+    let response = site.respond(&dispatcher, &triaged(on_pod(1, "cart-1"), &["restart_pod"])).await;
+    assert_eq!(reason(&response), "no handler for action restart_pod");
+}
+
+#[test]
+fn a_dispatcher_that_cannot_work_says_every_fault() {
+    let handler = || {
+        handler_fn(
+            "restart_pod",
+            |_| async { Ok(Inspection::Ready { precondition: Precondition::default() }) },
+            |_, _| async { Ok(Applied::new("done")) },
+        )
+    };
+    let error = Dispatcher::builder(ActionCatalogue::from_yaml(CATALOGUE, "a.yaml").unwrap(), Policy::default())
+        .handler(handler())
+        .handler(handler())
+        .lock_for(Duration::from_secs(60))
+        .build()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "dispatcher cannot be built: handler \"restart_pod\" is there twice; leave one out; a lock of 1m ends before \
+         a step of up to 3m 30s; raise lock_for"
+    );
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract_of_a_responder() {
+    let site = Site::new();
+    let dispatcher = site.builder(Mode::Active).verify_after(Duration::ZERO).build().unwrap();
+    let make = |name: &str| {
+        let number = name.bytes().fold(7, |sum: u64, byte| sum * 31 % 1_000_003 + u64::from(byte));
+        triaged(on_pod(number, "cart-2"), &["restart_pod"])
+    };
+    site.in_time(check_responder(&dispatcher, make, at(600), || site.changes())).await.unwrap();
+}
