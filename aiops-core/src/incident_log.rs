@@ -51,6 +51,29 @@ pub enum IncidentEntry {
     },
 }
 
+impl IncidentEntry {
+    /// One line of plain text for a person.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let clip = |text: &str| crate::text::clip(text, 400);
+        match self {
+            Self::Announced { event } => format!("announced: {}", event.explain()),
+            Self::Resolved { event } => {
+                format!("ended: {} on {}", clip(event.alertname()), clip(event.service.as_str()))
+            }
+            Self::Triaged { triaged } => {
+                format!("triage by {}: {}", clip(&triaged.provenance.triager), clip(&triaged.report.summary))
+            }
+            Self::Responded { response } => {
+                let reason = response.disposition.reason().map(|reason| format!(": {}", clip(reason)));
+                let steps = response.plan.steps.iter().map(|step| format!("; {}: {}", step.action, clip(&step.reason)));
+                format!("{}{}{}", response.disposition.as_str(), reason.unwrap_or_default(), steps.collect::<String>())
+            }
+            Self::Notified { channel, .. } => format!("told on {}", clip(channel)),
+        }
+    }
+}
+
 /// One line of the timeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]

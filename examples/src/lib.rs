@@ -20,4 +20,6 @@ mod guides {
     struct OperatingGuide;
     #[doc = include_str!("../../docs/guide/policy.md")]
     struct PolicyGuide;
+    #[doc = include_str!("../../docs/guide/replay.md")]
+    struct ReplayGuide;
 }

@@ -74,9 +74,9 @@ pub fn embedded() -> Result<Vec<Incident>, String> {
         incident!("low_traffic", "issue_0")?,
         incident!("low_traffic", "issue_2")?,
         incident!("high_traffic", "issue_1")?,
-        incident!("high_traffic", "issue_3")?,
         incident!("high_traffic", "issue_5")?,
         incident!("high_traffic", "issue_6")?,
+        incident!("high_traffic", "issue_3")?,
     ])
 }
 

@@ -226,8 +226,16 @@ impl PipelineBuilder {
     ///
     /// # Errors
     /// As [`build`](Self::build).
-    pub fn replay(mut self, from: Timestamp) -> Result<Replay, InvalidPipeline> {
-        let clock = VirtualClock::new(from);
+    pub fn replay(self, from: Timestamp) -> Result<Replay, InvalidPipeline> {
+        self.replay_on(VirtualClock::new(from))
+    }
+
+    /// As [`replay`](Self::replay), from what `clock` shows on: for plugins that hold a clock, so that
+    /// they live in the same time.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn replay_on(mut self, clock: VirtualClock) -> Result<Replay, InvalidPipeline> {
         self.parts = self.parts.with_clock(clock.clone());
         self.intake.get_or_insert(1);
         let (detection, triage, remediation) = self.stages()?;

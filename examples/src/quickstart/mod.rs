@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aiops_core::{
-    CorrelatorConfig, DependencyGraph, DeployLog, DeployWindow, LogNotifier, MemoryIncidentLog, Pipeline, PlanOnly,
+    CorrelatorConfig, DependencyGraph, DeployLog, DeployWindow, LogNotifier, MemoryIncidentLog, Pipeline,
     RelatedAlerts, Responder, time,
 };
 use aiops_llm::RuleTriager;
-use aiops_remediate::ActionCatalogue;
+use aiops_remediate::{ActionCatalogue, Dispatcher, Policy};
 use serde_json::{Value, json};
 
 use self::records::Recorder;
@@ -46,9 +46,14 @@ impl Outcome {
     }
 }
 
-/// Who answers reports, from the catalogue of this repository.
-fn responder(catalogue: &ActionCatalogue) -> impl Responder {
-    PlanOnly::new(catalogue.menu())
+/// Who answers reports: a dispatcher in shadow mode over a simulated cluster, which looks at the target and
+/// changes nothing.
+fn responder(catalogue: ActionCatalogue, shop: &Shop) -> Result<impl Responder + use<>, String> {
+    let mut dispatcher = Dispatcher::builder(catalogue, Policy::default()).with_clock(shop.clock.clone());
+    for handler in shop.cluster.handlers() {
+        dispatcher = dispatcher.handler(handler);
+    }
+    dispatcher.build().map_err(|error| error.to_string())
 }
 
 /// Runs an incident through detection, triage and response.
@@ -68,7 +73,9 @@ pub async fn run(incident: &Incident) -> Result<Outcome, String> {
     let deploys = DeployLog::default();
     let mut config = CorrelatorConfig::default();
     config.group_wait = GROUP_WAIT;
-    let (first, last) = shop.around;
+    let last = shop.around.1;
+    let menu = catalogue.menu();
+    let responder = responder(catalogue, &shop)?;
     let mut replay = Pipeline::builder()
         .detector(shop.detector)
         .correlator_config(config)
@@ -80,12 +87,11 @@ pub async fn run(incident: &Incident) -> Result<Outcome, String> {
             Arc::<MemoryIncidentLog>::clone(&log),
             DependencyGraph::new(incident.calls.iter().cloned()),
         ))
-        .triager(RuleTriager::new(catalogue.menu()))
-        .responder(responder(&catalogue))
+        .triager(RuleTriager::new(menu))
+        .responder(responder)
         .incident_log(log)
         .observe(recorder)
-        // A row is there one second after its time.
-        .replay(time::plus(first, Duration::from_secs(1)))
+        .replay_on(shop.clock)
         .map_err(|error| error.to_string())?;
     replay.run_to(time::plus(last, EVERY)).await.map_err(|error| error.to_string())?;
     replay.run_to(time::plus(last, AFTER)).await.map_err(|error| error.to_string())?;

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aiops_core::jiff::Timestamp;
-use aiops_core::{Detector, DetectorError, Evaluation, Tick, time};
+use aiops_core::{Detector, DetectorError, Evaluation, Tick, VirtualClock, time};
 use aiops_detectors::{Direction, Labels, Mad, MemorySource, Sample, Scorer, Series, SeriesDetector};
+use aiops_remediate::sim::{Cluster, Deployment};
 use async_trait::async_trait;
 
 use crate::petshop::{Incident, Metric};
 
+/// Where the simulated workloads run.
+const NAMESPACE: &str = "petshop";
 /// A row holds five minutes.
 pub(super) const EVERY: Duration = Duration::from_secs(300);
 /// Samples of days without a fault, below which a series is not watched: the field report's 30 of 288.
@@ -34,6 +37,10 @@ pub(super) struct SetAside {
 pub(super) struct Shop {
     /// One detector over all series that can be watched.
     pub(super) detector: WholeShop,
+    /// The workloads, as their handlers see them.
+    pub(super) cluster: Cluster,
+    /// The time of all of it.
+    pub(super) clock: VirtualClock,
     /// The others.
     pub(super) set_aside: Vec<SetAside>,
     /// How far the days without a fault were moved, in seconds.
@@ -59,7 +66,7 @@ fn rule(metric: Metric) -> (&'static str, &'static str, Direction, f64) {
 }
 
 /// `PetSearch_AWS::ECS::Fargate` runs as deployment `petsearch-aws-ecs-fargate`.
-pub(super) fn workload(node: &str) -> String {
+fn workload(node: &str) -> String {
     let mut name = String::new();
     for c in node.chars() {
         if c.is_ascii_alphanumeric() {
@@ -72,10 +79,18 @@ pub(super) fn workload(node: &str) -> String {
     name.trim_end_matches('-').to_owned()
 }
 
-fn labels(node: &str) -> Labels {
-    let deployment = workload(node);
-    let pod = format!("{deployment}-0");
-    [("service", node.to_owned()), ("namespace", "petshop".to_owned()), ("deployment", deployment), ("pod", pod)]
+/// One deployment and pod for each node, on two machines.
+fn cluster(incident: &Incident, clock: VirtualClock) -> Cluster {
+    let nodes: BTreeSet<&String> = incident.around.series.keys().map(|(node, _)| node).collect();
+    nodes.into_iter().fold(Cluster::new(clock).node("node-1").node("node-2"), |cluster, node| {
+        cluster.deployment(Deployment::new(NAMESPACE, node.as_str(), 1).name(workload(node)), "v1")
+    })
+}
+
+fn labels(node: &str, cluster: &Cluster) -> Labels {
+    let pod = cluster.pods().into_iter().find(|pod| pod.service.as_str() == node);
+    let pod = pod.map_or(String::new(), |pod| pod.name);
+    [("service", node.to_owned()), ("namespace", NAMESPACE.to_owned()), ("deployment", workload(node)), ("pod", pod)]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
@@ -97,6 +112,9 @@ impl Shop {
         let interval = i64::try_from(EVERY.as_secs()).unwrap_or(i64::MAX);
         let moved = first - interval - ends;
 
+        // A row is there one second after its time.
+        let clock = VirtualClock::new(at(first + 1)?);
+        let cluster = cluster(incident, clock.clone());
         let mut detectors = Vec::new();
         let (mut set_aside, mut nodes, mut samples) = (Vec::new(), BTreeSet::new(), 0);
         for (key, rows) in &around.series {
@@ -136,7 +154,8 @@ impl Shop {
             }
             samples += all.len();
             nodes.insert(node.clone());
-            let source = MemorySource::new(format!("{node}/{alertname}"), vec![Series::new(labels(node), all)]);
+            let source =
+                MemorySource::new(format!("{node}/{alertname}"), vec![Series::new(labels(node, &cluster), all)]);
             let detector = SeriesDetector::builder(alertname, source, scorer)
                 .service(node.as_str())
                 .every(EVERY)
@@ -154,6 +173,8 @@ impl Shop {
         }
         Ok(Self {
             detector: WholeShop(detectors),
+            cluster,
+            clock,
             set_aside,
             moved,
             healthy: (at(begins + moved)?, at(ends + moved)?),

@@ -51,8 +51,9 @@ impl Timeline {
             "report" => self.report(out, record),
             "plan" => self.plan(out, record),
             "step" => {
-                let target =
-                    if record["target"].is_null() { "the event's target".to_owned() } else { text(&record["target"]) };
+                let parts = record["target"].as_object().into_iter().flatten();
+                let target: Vec<String> = parts.map(|(name, value)| format!("{name} {}", text(value))).collect();
+                let target = target.join(", ");
                 let step = format!(
                     "{} on {target}: {}, {}",
                     text(&record["action"]),
