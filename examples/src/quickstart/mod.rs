@@ -16,7 +16,7 @@ use aiops_remediate::{ActionCatalogue, Dispatcher, Policy};
 use serde_json::{Value, json};
 
 use self::records::Recorder;
-use self::shop::{EVERY, Shop, one_application};
+use self::shop::{EVERY, Named, Shop, one_application};
 pub use self::timeline::Timeline;
 use crate::petshop::Incident;
 
@@ -125,14 +125,18 @@ fn sample_summary(incident: &Incident, shop: &Shop) -> Value {
         "empty_cells": incident.healthy.empty_cells + incident.around.empty_cells,
         "bad_rows": incident.healthy.bad + incident.around.bad,
         "bad_row_reasons": bad_rows,
-        "set_aside": shop.set_aside.iter().map(|series| json!({
-            "node": series.node, "alertname": series.alertname, "reason": series.reason,
-        })).collect::<Vec<_>>(),
+        "set_aside": named(&shop.set_aside),
+        "rescaled": named(&shop.rescaled),
         "notes": [
             "the days without a fault were recorded at another time and moved to precede the incident",
             "nodes are mapped to simulated workloads: namespace petshop, one deployment and pod for each",
         ],
     })
+}
+
+fn named(series: &[Named]) -> Value {
+    let each = |series: &Named| json!({ "node": series.node, "alertname": series.alertname, "reason": series.reason });
+    series.iter().map(each).collect()
 }
 
 fn summary(incident: &Incident, records: &[Value], took: Duration) -> Value {

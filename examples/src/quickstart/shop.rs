@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aiops_core::jiff::Timestamp;
+use aiops_core::text::number;
 use aiops_core::{Detector, DetectorError, Evaluation, Tick, VirtualClock, time};
 use aiops_detectors::{Direction, Labels, Mad, MemorySource, Sample, Scorer, Series, SeriesDetector};
 use aiops_remediate::sim::{Cluster, Deployment};
@@ -21,9 +22,9 @@ const MIN_SAMPLES: usize = 30;
 /// In the days without a fault nothing fires by construction; so far out a value must be at least.
 const MIN_THRESHOLD: f64 = 6.0;
 
-/// A series that is not watched, and why.
+/// A series with what is to be said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SetAside {
+pub(super) struct Named {
     /// The node.
     pub(super) node: String,
     /// Its metric.
@@ -42,7 +43,9 @@ pub(super) struct Shop {
     /// The time of all of it.
     pub(super) clock: VirtualClock,
     /// The others.
-    pub(super) set_aside: Vec<SetAside>,
+    pub(super) set_aside: Vec<Named>,
+    /// Those whose baseline was scaled to the level of the first row.
+    pub(super) rescaled: Vec<Named>,
     /// How far the days without a fault were moved, in seconds.
     pub(super) moved: i64,
     /// When they begin and end, moved.
@@ -116,12 +119,12 @@ impl Shop {
         let clock = VirtualClock::new(at(first + 1)?);
         let cluster = cluster(incident, clock.clone());
         let mut detectors = Vec::new();
-        let (mut set_aside, mut nodes, mut samples) = (Vec::new(), BTreeSet::new(), 0);
+        let (mut set_aside, mut rescaled, mut nodes, mut samples) = (Vec::new(), Vec::new(), BTreeSet::new(), 0);
         for (key, rows) in &around.series {
             let (node, metric) = key;
             let (alertname, unit, direction, floor) = rule(*metric);
             let mut aside = |reason: &str| {
-                set_aside.push(SetAside { node: node.clone(), alertname, reason: reason.to_owned() });
+                set_aside.push(Named { node: node.clone(), alertname, reason: reason.to_owned() });
             };
             let Some(history) = healthy.series.get(key).filter(|history| history.len() >= MIN_SAMPLES) else {
                 aside("too few samples in the days without a fault");
@@ -132,13 +135,19 @@ impl Shop {
                 aside("does not move at all, at zero, in the days without a fault");
                 continue;
             };
-            // The rows begin before the fault: a series that is out already then is at another level than
-            // in the days that were moved here, and says nothing about this fault.
+            // The rows begin before the fault, and the days without a fault were recorded months apart. A
+            // series that is out already in the first row is at another level by now: its baseline is
+            // scaled to that row, so that what happens after it still shows.
+            let mut scale = 1.0;
             match rows.first() {
                 Some((time, value)) if *time == first => {
                     if range.score(*value) >= range.threshold {
-                        aside("is at another level than in the days without a fault before this one begins");
-                        continue;
+                        scale = value / range.centre;
+                        if !(scale > 0.0 && scale.is_finite()) {
+                            aside("was at zero in the days without a fault, or is before this one begins");
+                            continue;
+                        }
+                        rescaled.push(Named { node: node.clone(), alertname, reason: format!("by {}", number(scale)) });
                     }
                 }
                 _ => {
@@ -148,7 +157,8 @@ impl Shop {
             }
 
             let mut all = Vec::with_capacity(history.len() + rows.len());
-            for (time, value) in history.iter().map(|(time, value)| (time + moved, *value)).chain(rows.iter().copied())
+            for (time, value) in
+                history.iter().map(|(time, value)| (time + moved, *value * scale)).chain(rows.iter().copied())
             {
                 all.push(Sample { at: at(time)?, value });
             }
@@ -176,6 +186,7 @@ impl Shop {
             cluster,
             clock,
             set_aside,
+            rescaled,
             moved,
             healthy: (at(begins + moved)?, at(ends + moved)?),
             around: (at(first)?, at(last)?),

@@ -110,13 +110,14 @@ impl Timeline {
         for reason in some("bad_row_reasons") {
             self.note(out, &format!("  {}", text(reason)))?;
         }
-        let aside = some("set_aside");
-        for series in aside.iter().take(SHOWN) {
-            let (node, alert, why) = (text(&series["node"]), text(&series["alertname"]), text(&series["reason"]));
-            self.note(out, &format!("not watched: {alert} of {node} {why}"))?;
-        }
-        if aside.len() > SHOWN {
-            self.note(out, &format!("not watched: {} more", aside.len() - SHOWN))?;
+        for (list, says) in [("set_aside", "not watched"), ("rescaled", "baseline scaled to the first row")] {
+            for series in some(list).iter().take(SHOWN) {
+                let (node, alert, why) = (text(&series["node"]), text(&series["alertname"]), text(&series["reason"]));
+                self.note(out, &format!("{says}: {alert} of {node} {why}"))?;
+            }
+            if let Some(more) = some(list).len().checked_sub(SHOWN).filter(|more| *more > 0) {
+                self.note(out, &format!("{says}: {more} more"))?;
+            }
         }
         Ok(())
     }
