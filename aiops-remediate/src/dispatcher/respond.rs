@@ -82,7 +82,11 @@ impl Dispatcher {
         let shadow = policy.mode == Mode::Shadow;
         let mut marks = reservation.runs.into_iter().map(|(mark, _)| mark);
         let (mut stop, mut executed) = (stopped, 0);
-        if stop.is_none() {
+        if stop.is_some() {
+            for step in &mut plan.steps {
+                "not started: the plan got no marks".clone_into(&mut step.reason);
+            }
+        } else {
             for (index, step) in plan.steps.iter_mut().enumerate() {
                 let mark = marks.next();
                 let spec = catalogue.get(&step.action);

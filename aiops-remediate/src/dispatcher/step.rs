@@ -102,7 +102,7 @@ impl StepRun<'_> {
             event.service.clone(),
             event.fingerprint.clone(),
             self.triaged.incident_id.clone(),
-            plus(now, self.dispatcher.limits.execute),
+            plus(now, self.dispatcher.limits.inspect + self.dispatcher.limits.execute),
         )
         .parameters(parameters)
     }
@@ -155,9 +155,8 @@ impl StepRun<'_> {
             // Nothing ran; the entry stays for recovery, which finds that out by inspection.
             return (Ended::not_run(error), false);
         }
-        let asked_by = plus(dispatcher.clock.now(), dispatcher.limits.execute);
         let execution = self.handler.execute(&request, &precondition);
-        match guarded(&*dispatcher.clock, asked_by, execution).await {
+        match guarded(&*dispatcher.clock, request.deadline, execution).await {
             Ok(Ok(applied)) => self.applied(&request, &key, lease, &precondition, &applied).await,
             Ok(Err(error)) => self.failed(&request, &key, lease, &error).await,
             // Nobody knows: the journal stays at `executing`, and the lock stays.

@@ -1,0 +1,145 @@
+//! Whatever the store cannot do, nothing runs on the hope that it did, and a person is told.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aiops_core::testing::ManualClock;
+use aiops_core::{
+    Applied, DetectionEvent, Disposition, Inspection, Precondition, Responder, Response, Triaged, handler_fn,
+};
+use aiops_remediate::{
+    Acquired, ActionCatalogue, Begun, Dispatcher, EpisodeKey, JournalEntry, JournalState, KillSwitch, Lease,
+    MemoryStore, Mode, Opened, Policy, RemediationStore, ReportId, ReportRecord, Reservation, Reserved, Run, Snapshot,
+    SnapshotQuery, StepKey, StoreError,
+};
+use async_trait::async_trait;
+use common::{at, event, triaged};
+use jiff::Timestamp;
+
+/// A store that fails at one method.
+#[derive(Debug)]
+struct Broken {
+    inner: MemoryStore,
+    at: &'static str,
+}
+
+impl Broken {
+    fn ask(&self, doing: &'static str) -> Result<&MemoryStore, StoreError> {
+        if doing == self.at {
+            return Err(StoreError::Unavailable { doing, source: "the disk is full".into() });
+        }
+        Ok(&self.inner)
+    }
+}
+
+#[async_trait]
+impl RemediationStore for Broken {
+    async fn kill_switch(&self) -> Result<KillSwitch, StoreError> {
+        self.ask("kill_switch")?.kill_switch().await
+    }
+    async fn set_kill_switch(&self, switch: KillSwitch) -> Result<(), StoreError> {
+        self.ask("set_kill_switch")?.set_kill_switch(switch).await
+    }
+    async fn snapshot(&self, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {
+        self.ask("snapshot")?.snapshot(query).await
+    }
+    async fn resolve(&self, episode: &EpisodeKey, at: Timestamp) -> Result<(), StoreError> {
+        self.ask("resolve")?.resolve(episode, at).await
+    }
+    async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError> {
+        self.ask("reserve")?.reserve(reservation).await
+    }
+    async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
+        self.ask("give_back")?.give_back(report, run).await
+    }
+    async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {
+        self.ask("open_report")?.open_report(record).await
+    }
+    async fn close_report(&self, id: &ReportId, response: &Response) -> Result<(), StoreError> {
+        self.ask("close_report")?.close_report(id, response).await
+    }
+    async fn open_reports(&self) -> Result<Vec<ReportRecord>, StoreError> {
+        self.ask("open_reports")?.open_reports().await
+    }
+    async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError> {
+        self.ask("acquire")?.acquire(key, holder, now, ttl).await
+    }
+    async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
+        self.ask("release")?.release(lease).await
+    }
+    async fn begin(&self, entry: &JournalEntry) -> Result<Begun, StoreError> {
+        self.ask("begin")?.begin(entry).await
+    }
+    async fn advance(&self, key: &StepKey, token: u64, state: &JournalState, at: Timestamp) -> Result<(), StoreError> {
+        self.ask("advance")?.advance(key, token, state, at).await
+    }
+    async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {
+        self.ask("unfinished")?.unfinished().await
+    }
+    async fn steps_of(&self, report: &ReportId) -> Result<Vec<JournalEntry>, StoreError> {
+        self.ask("steps_of")?.steps_of(report).await
+    }
+}
+
+fn on_pod() -> DetectionEvent {
+    event(1, "cart", &[("namespace", "shop"), ("pod", "cart-1")], at(0))
+}
+
+/// What a dispatcher answers over a store that fails at `method`, and how often it executed.
+async fn answer(method: &'static str, triaged: &Triaged) -> (Response, u32) {
+    let executed = Arc::new(AtomicU32::new(0));
+    let count = Arc::<AtomicU32>::clone(&executed);
+    let handler = handler_fn(
+        "restart_pod",
+        |request| async move {
+            let again = aiops_remediate::parameters::observed(&request).is_some();
+            let (proof, precondition) = ("it is new".to_owned(), Precondition::default());
+            Ok(if again { Inspection::AlreadyDone { proof } } else { Inspection::Ready { precondition } })
+        },
+        move |_, _| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async { Ok(Applied::new("deleted")) }
+        },
+    );
+    let catalogue = "actions: [{name: restart_pod, owner: shop, blast_radius: pod, requires_approval: false}]";
+    let catalogue = ActionCatalogue::from_yaml(catalogue, "actions.yaml").unwrap();
+    let dispatcher = Dispatcher::builder(catalogue, Policy::default().mode(Mode::Active))
+        .handler(handler)
+        .store(Broken { inner: MemoryStore::default(), at: method })
+        .with_clock(ManualClock::new(at(0)))
+        .verify_after(Duration::ZERO)
+        .build()
+        .unwrap();
+    (dispatcher.respond(triaged, at(0)).await.unwrap(), executed.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn nothing_runs_and_the_reason_is_told() {
+    for (method, reason) in [
+        ("snapshot", "the remediation store could not be read"),
+        ("open_report", "the remediation store could not write the report down"),
+        ("reserve", "the remediation store could not take the marks"),
+        ("kill_switch", "restart_pod: the remediation store could not read the kill switch"),
+        ("acquire", "restart_pod: the remediation store could not take the lock"),
+        ("begin", "restart_pod: the remediation store could not begin the step"),
+        ("advance", "restart_pod: the remediation store could not write the step down"),
+    ] {
+        let (response, executed) = answer(method, &triaged(on_pod(), &["restart_pod"])).await;
+        let told = response.disposition.reason().unwrap_or_default();
+        assert!(told.contains(reason), "{method}: {:?}", response.disposition);
+        assert_eq!(executed, 0, "{method}");
+    }
+}
+
+/// What fails after the effect takes nothing back of the answer.
+#[tokio::test]
+async fn an_answer_that_cannot_be_kept_is_given_all_the_same() {
+    for method in ["close_report", "release"] {
+        let (response, executed) = answer(method, &triaged(on_pod(), &["restart_pod"])).await;
+        assert_eq!((response.disposition, executed), (Disposition::Executed, 1), "{method}");
+    }
+}
