@@ -1,5 +1,5 @@
 //! The dispatcher over the simulated cluster: what it does, what it leaves alone, what it says.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
@@ -13,7 +13,8 @@ use aiops_core::{
 };
 use aiops_remediate::sim::{Cluster, Deployment, Fault};
 use aiops_remediate::{
-    ActionCatalogue, Dispatcher, DispatcherBuilder, KillSwitch, MemoryStore, Mode, Policy, RemediationStore,
+    ActionCatalogue, Dispatcher, DispatcherBuilder, JournalEntry, JournalState, KillSwitch, MemoryStore, Mode, Policy,
+    RemediationStore, ReportId, StepEnd,
 };
 use common::{at, event, triaged};
 
@@ -263,7 +264,7 @@ fn a_dispatcher_that_cannot_work_says_every_fault() {
     assert_eq!(
         error.to_string(),
         "dispatcher cannot be built: handler \"restart_pod\" is there twice; leave one out; a lock of 1m ends before \
-         a step of up to 3m 30s; raise lock_for"
+         a step of up to 5m 30s; raise lock_for"
     );
 }
 
@@ -276,4 +277,102 @@ async fn it_keeps_the_contract_of_a_responder() {
         triaged(on_pod(number, "cart-2"), &["restart_pod"])
     };
     site.in_time(check_responder(&dispatcher, make, at(600), || site.changes())).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_kill_switch_stops_a_plan_between_its_steps() {
+    let site = Site::new();
+    let (dispatcher, report) = (site.active(), triaged(on_pod(1, "cart-1"), &["restart_pod", "scale_deployment"]));
+    let mut answer = std::pin::pin!(dispatcher.respond(&report, at(600)));
+    tokio::select! {
+        biased;
+        _ = &mut answer => unreachable!("the first step waits for its verification"),
+        () = std::future::ready(()) => {}
+    }
+    site.store.set_kill_switch(KillSwitch::on("ops", "stop", at(601))).await.unwrap();
+    let response = site.in_time(answer).await.unwrap();
+    assert_eq!(reason(&response), "scale_deployment: the kill switch is on: stop (ops)");
+    assert_eq!(response.plan.steps[0].outcome, Some(Outcome::Helped));
+    assert_eq!(site.changes(), ["delete pod shop/cart-1 uid-1"]);
+}
+
+#[tokio::test]
+async fn what_failed_half_way_is_taken_back_and_told() {
+    let site = Site::new();
+    // The cordon is done and its answer lost.
+    site.cluster.fail_next(Fault::AnswerLost);
+    let response = site.respond(&site.active(), &triaged(on_pod(1, "cart-1"), &["drain_node"])).await;
+    assert!(reason(&response).ends_with("; taken back: uncordoned n1"), "{:?}", response.disposition);
+    assert_eq!(response.plan.steps[0].outcome, Some(Outcome::Unknown));
+    assert!(site.cluster.nodes().iter().all(|node| node.cordoned_by.is_none()));
+}
+
+/// Two recoveries at once, and the one that listed a step first comes to it last.
+#[tokio::test]
+async fn a_recovery_leaves_alone_what_another_one_ended() {
+    let site = Site::new();
+    for (index, pod) in ["slow", "quick"].into_iter().enumerate() {
+        let request = common::request("restart_pod", pod, 1).fencing_token(1);
+        let entry = JournalEntry::new(ReportId::of(&triaged(on_pod(1, pod), &["restart_pod"])), index, request, at(0));
+        site.store.begin(&entry).await.unwrap();
+        let executing = JournalState::Executing { precondition: Precondition::default() };
+        site.store.advance(&entry.key(), 1, &executing, at(0)).await.unwrap();
+    }
+    let looks = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&looks);
+    let catalogue = ActionCatalogue::from_yaml(CATALOGUE, "actions.yaml").unwrap();
+    let dispatcher = Dispatcher::builder(catalogue, Policy::default())
+        .handler(handler_fn(
+            "restart_pod",
+            move |request| {
+                let pod = request.target.get("pod").unwrap_or_default().to_owned();
+                seen.lock().unwrap().push(pod.clone());
+                async move {
+                    for _ in 0..if pod == "slow" { 5 } else { 1 } {
+                        tokio::task::yield_now().await;
+                    }
+                    Ok(Inspection::AlreadyDone { proof: pod })
+                }
+            },
+            |_, _| async { Ok(Applied::new("never")) },
+        ))
+        .store(Arc::<MemoryStore>::clone(&site.store))
+        .with_clock(site.clock.clone())
+        .build()
+        .unwrap();
+    let (one, other) = tokio::join!(dispatcher.recover(at(700)), dispatcher.recover(at(700)));
+    one.unwrap();
+    other.unwrap();
+    assert!(site.store.unfinished().await.unwrap().is_empty());
+    assert_eq!(*looks.lock().unwrap(), ["slow", "quick"]);
+}
+
+/// An inspection that fails is tried again for an hour; then a person has to look.
+#[tokio::test]
+async fn a_step_that_nobody_can_look_at_goes_to_a_person() {
+    let site = Site::new();
+    let request = common::request("restart_pod", "cart-1", 1).fencing_token(1);
+    let report = triaged(on_pod(1, "cart-1"), &["restart_pod"]);
+    let entry = JournalEntry::new(ReportId::of(&report), 0, request.clone(), at(0));
+    site.store.begin(&entry).await.unwrap();
+    let executing = JournalState::Executing { precondition: Precondition::default() };
+    site.store.advance(&entry.key(), 1, &executing, at(0)).await.unwrap();
+    let catalogue = ActionCatalogue::from_yaml(CATALOGUE, "actions.yaml").unwrap();
+    let dispatcher = Dispatcher::builder(catalogue, Policy::default())
+        .handler(handler_fn(
+            "restart_pod",
+            |_| async { Err("no route to the cluster".into()) },
+            |_, _| async { Ok(Applied::new("never")) },
+        ))
+        .store(Arc::<MemoryStore>::clone(&site.store))
+        .with_clock(site.clock.clone())
+        .build()
+        .unwrap();
+    for (now, open) in [(3_599, 1), (3_600, 0)] {
+        dispatcher.recover(at(now)).await.unwrap();
+        assert_eq!(site.store.unfinished().await.unwrap().len(), open, "at {now}");
+    }
+    let end = site.store.steps_of(&entry.report).await.unwrap().remove(0).state;
+    let JournalState::Ended(StepEnd::Unknown { reason }) = end else { panic!("{end:?}") };
+    assert!(reason.contains("no route to the cluster"), "{reason}");
 }

@@ -11,79 +11,9 @@ use aiops_core::testing::ManualClock;
 use aiops_core::{
     Applied, DetectionEvent, Disposition, Inspection, Precondition, Responder, Response, Triaged, handler_fn,
 };
-use aiops_remediate::{
-    Acquired, ActionCatalogue, Begun, Dispatcher, EpisodeKey, JournalEntry, JournalState, KillSwitch, Lease,
-    MemoryStore, Mode, Opened, Policy, RemediationStore, ReportId, ReportRecord, Reservation, Reserved, Run, Snapshot,
-    SnapshotQuery, StepKey, StoreError,
-};
-use async_trait::async_trait;
+use aiops_remediate::{ActionCatalogue, Dispatcher, Mode, Policy};
+use common::broken::{Broken, Fails};
 use common::{at, event, triaged};
-use jiff::Timestamp;
-
-/// A store that fails at one method.
-#[derive(Debug)]
-struct Broken {
-    inner: MemoryStore,
-    at: &'static str,
-}
-
-impl Broken {
-    fn ask(&self, doing: &'static str) -> Result<&MemoryStore, StoreError> {
-        if doing == self.at {
-            return Err(StoreError::Unavailable { doing, source: "the disk is full".into() });
-        }
-        Ok(&self.inner)
-    }
-}
-
-#[async_trait]
-impl RemediationStore for Broken {
-    async fn kill_switch(&self) -> Result<KillSwitch, StoreError> {
-        self.ask("kill_switch")?.kill_switch().await
-    }
-    async fn set_kill_switch(&self, switch: KillSwitch) -> Result<(), StoreError> {
-        self.ask("set_kill_switch")?.set_kill_switch(switch).await
-    }
-    async fn snapshot(&self, query: &SnapshotQuery) -> Result<Snapshot, StoreError> {
-        self.ask("snapshot")?.snapshot(query).await
-    }
-    async fn resolve(&self, episode: &EpisodeKey, at: Timestamp) -> Result<(), StoreError> {
-        self.ask("resolve")?.resolve(episode, at).await
-    }
-    async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError> {
-        self.ask("reserve")?.reserve(reservation).await
-    }
-    async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
-        self.ask("give_back")?.give_back(report, run).await
-    }
-    async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {
-        self.ask("open_report")?.open_report(record).await
-    }
-    async fn close_report(&self, id: &ReportId, response: &Response) -> Result<(), StoreError> {
-        self.ask("close_report")?.close_report(id, response).await
-    }
-    async fn open_reports(&self) -> Result<Vec<ReportRecord>, StoreError> {
-        self.ask("open_reports")?.open_reports().await
-    }
-    async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError> {
-        self.ask("acquire")?.acquire(key, holder, now, ttl).await
-    }
-    async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
-        self.ask("release")?.release(lease).await
-    }
-    async fn begin(&self, entry: &JournalEntry) -> Result<Begun, StoreError> {
-        self.ask("begin")?.begin(entry).await
-    }
-    async fn advance(&self, key: &StepKey, token: u64, state: &JournalState, at: Timestamp) -> Result<(), StoreError> {
-        self.ask("advance")?.advance(key, token, state, at).await
-    }
-    async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {
-        self.ask("unfinished")?.unfinished().await
-    }
-    async fn steps_of(&self, report: &ReportId) -> Result<Vec<JournalEntry>, StoreError> {
-        self.ask("steps_of")?.steps_of(report).await
-    }
-}
 
 fn on_pod() -> DetectionEvent {
     event(1, "cart", &[("namespace", "shop"), ("pod", "cart-1")], at(0))
@@ -109,7 +39,7 @@ async fn answer(method: &'static str, triaged: &Triaged) -> (Response, u32) {
     let catalogue = ActionCatalogue::from_yaml(catalogue, "actions.yaml").unwrap();
     let dispatcher = Dispatcher::builder(catalogue, Policy::default().mode(Mode::Active))
         .handler(handler)
-        .store(Broken { inner: MemoryStore::default(), at: method })
+        .store(Broken::new(Fails::At(method)))
         .with_clock(ManualClock::new(at(0)))
         .verify_after(Duration::ZERO)
         .build()

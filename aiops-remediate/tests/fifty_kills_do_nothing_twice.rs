@@ -1,8 +1,8 @@
 //! A process that is killed at random moments and started again with the same journal executes nothing
 //! twice, and leaves no report without an answer.
 //!
-//! The handler here is careless: it always says that it is ready and acts whenever it is asked, so only the journal stands between
-//! a restart and a second effect.
+//! The handler here is careless: it always says that it is ready and acts whenever it is asked, so only
+//! the journal stands between a restart and a second effect.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -68,7 +68,7 @@ impl DispatcherBuilder {
     }
 
     /// Where reports, journal, locks and marks are kept (default: in memory, which forgets them with the
-    /// process, so that active mode asks for another).
+    /// process: give active mode another one).
     pub fn store(mut self, store: impl RemediationStore) -> Self {
         self.store = Some(Arc::new(store));
         self
@@ -119,7 +119,7 @@ impl DispatcherBuilder {
     /// The dispatcher.
     ///
     /// # Errors
-    /// All faults at once: two handlers of one name, a lock that ends before an action does.
+    /// All faults at once: two handlers of one name, a lock that ends before a step does.
     pub fn build(self) -> Result<Dispatcher, InvalidDispatcher> {
         let mut faults = Vec::new();
         let mut handlers = HashMap::new();
@@ -130,8 +130,8 @@ impl DispatcherBuilder {
             }
         }
         let Limits { lock, inspect, execute, verify_after } = self.limits;
-        // Inspect, execute, wait, verify: all of it under one lock.
-        let longest = 2 * inspect + execute + verify_after;
+        // Inspect, execute, wait, verify, take back: all of it under one lock.
+        let longest = 2 * (inspect + execute) + verify_after;
         if longest >= lock {
             let (lock, longest) = (aiops_core::time::human(lock), aiops_core::time::human(longest));
             faults.push(format!("a lock of {lock} ends before a step of up to {longest}; raise lock_for"));

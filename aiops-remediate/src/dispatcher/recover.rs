@@ -1,6 +1,7 @@
 //! What a process left behind when it died: found out, written down, never run again blindly.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use aiops_core::time::plus;
 use aiops_core::{Applied, Disposition, Inspection, Outcome, Response};
@@ -10,12 +11,15 @@ use super::respond::escalated;
 use super::step::{inspect, verify};
 use super::{Dispatcher, store_failed};
 use crate::parameters;
-use crate::store::{Acquired, JournalEntry, JournalState, ReportRecord, StepEnd, StoreError};
+use crate::store::{Acquired, JournalEntry, JournalState, Lease, ReportRecord, StepEnd, StoreError};
+
+/// As long as inspections fail, a step is looked at again; then a person has to.
+const LOOKING: Duration = Duration::from_secs(3_600);
 
 impl Dispatcher {
     /// Finishes what has begun and has no end: a step that is being verified is verified, one that may
     /// have run is inspected and recorded as done or as unknown, one that had not run is recorded as not
-    /// run. Nothing is executed. Returns the answers of the reports that this closes: those that are
+    /// run. One whose inspection keeps failing is unknown after an hour. Nothing is executed. Returns the answers of the reports that this closes: those that are
     /// `escalated` want a person.
     ///
     /// A step whose lock is held is alive and left alone, and so is a report for as long as its steps may
@@ -25,17 +29,14 @@ impl Dispatcher {
     /// # Errors
     /// A store that cannot be read; what was done until then stays done.
     pub async fn recover(&self, now: Timestamp) -> Result<Vec<Response>, StoreError> {
-        for entry in self.store.unfinished().await? {
-            let key = entry.request.key();
+        for listed in self.store.unfinished().await? {
+            let key = listed.request.key();
             let Acquired::Granted(lease) = self.store.acquire(&key, &self.holder, now, self.limits.lock).await? else {
                 continue;
             };
-            let end = self.found_out(&entry, now).await;
-            if let Some(end) = end {
-                metrics::counter!("aiops_dispatch_recovered_total", "end" => end_label(&end)).increment(1);
-                self.store.advance(&entry.key(), lease.token, &JournalState::Ended(end), now).await?;
-            }
+            let recovered = self.recover_step(&listed, &lease, now).await;
             self.release(&lease).await;
+            recovered?;
         }
 
         let unfinished: BTreeSet<_> = self.store.unfinished().await?.into_iter().map(|entry| entry.report).collect();
@@ -54,6 +55,18 @@ impl Dispatcher {
             answers.push(response);
         }
         Ok(answers)
+    }
+
+    /// Ends one step, under its lock.
+    async fn recover_step(&self, listed: &JournalEntry, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+        // It was listed before the lock was taken: whoever held the lock until then may have gone on.
+        let steps = self.store.steps_of(&listed.report).await?;
+        let Some(entry) = steps.iter().find(|entry| entry.index == listed.index) else { return Ok(()) };
+        let Some(end) = self.found_out(entry, now).await else { return Ok(()) };
+        let label = end_label(&end);
+        self.store.advance(&entry.key(), lease.token, &JournalState::Ended(end), now).await?;
+        metrics::counter!("aiops_dispatch_recovered_total", "end" => label).increment(1);
+        Ok(())
     }
 
     /// How a step ended, or none where that cannot be known yet.
@@ -75,6 +88,7 @@ impl Dispatcher {
                     Ok(Inspection::Ready { .. }) => unknown("interrupted, and its effect is not to be seen"),
                     Ok(Inspection::Blocked { reason }) => unknown(&format!("interrupted, and now blocked: {reason}")),
                     Ok(_) => unknown("interrupted, and the handler's answer is of another version"),
+                    Err(why) if plus(entry.at, LOOKING) <= now => unknown(&format!("interrupted, and {why}")),
                     // The next round may be able to look.
                     Err(_) => None,
                 }
@@ -95,17 +109,15 @@ impl Dispatcher {
     async fn closing(&self, record: &ReportRecord, now: Timestamp) -> Result<Response, StoreError> {
         let entries = self.store.steps_of(&record.id).await?;
         let mut plan = record.plan.clone();
-        let mut helped = 0;
+        let (mut helped, mut done) = (0, 0);
         for (index, step) in plan.steps.iter_mut().enumerate() {
             let end = entries.iter().find(|entry| entry.index == index).map(|entry| &entry.state);
             match end {
                 Some(JournalState::Ended(end)) => {
                     step.outcome = Some(end.outcome());
                     step.reason = words(end);
-                    helped += usize::from(matches!(
-                        end,
-                        StepEnd::Executed { outcome: Outcome::Helped, .. } | StepEnd::AlreadyDone { .. }
-                    ));
+                    done += usize::from(matches!(end, StepEnd::AlreadyDone { .. }));
+                    helped += usize::from(matches!(end, StepEnd::Executed { outcome: Outcome::Helped, .. }));
                 }
                 _ => "not started: the process was interrupted".clone_into(&mut step.reason),
             }
@@ -115,10 +127,12 @@ impl Dispatcher {
                 store_failed("give a mark back", &error);
             }
         }
-        let disposition = if helped == plan.steps.len() && helped > 0 {
+        let disposition = if helped + done < plan.steps.len() {
+            escalated("interrupted: the process stopped in the middle of the plan; look at its steps")
+        } else if helped > 0 {
             Disposition::Executed
         } else {
-            escalated("interrupted: the process stopped in the middle of the plan; look at its steps")
+            Disposition::NoAction
         };
         Ok(Response::new(record.triaged.incident_id.clone(), disposition, plan, now))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aiops_core::{Disposition, Outcome, Plan, RespondError, Response, Triaged};
+use aiops_core::{Decision, Disposition, Outcome, Plan, RespondError, Response, Triaged};
 use jiff::Timestamp;
 
 use super::step::{Ended, StepRun};
@@ -82,9 +82,10 @@ impl Dispatcher {
         let shadow = policy.mode == Mode::Shadow;
         let mut marks = reservation.runs.into_iter().map(|(mark, _)| mark);
         let (mut stop, mut executed) = (stopped, 0);
-        if stop.is_some() {
+        if let Some(reason) = &stop {
             for step in &mut plan.steps {
-                "not started: the plan got no marks".clone_into(&mut step.reason);
+                step.decision = Decision::Deny;
+                step.reason.clone_from(reason);
             }
         } else {
             for (index, step) in plan.steps.iter_mut().enumerate() {

@@ -1,6 +1,8 @@
 //! What several tests share: events, reports and scratch files.
 #![allow(dead_code)]
 
+pub(crate) mod broken;
+
 use std::path::PathBuf;
 
 use aiops_core::{
