@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use aiops_core::testing::{ManualClock, check_responder};
 use aiops_core::{
-    Applied, Clock, DetectionEvent, Disposition, Inspection, Outcome, Precondition, Responder, Response, Triaged,
-    handler_fn,
+    ActionError, ActionHandler, ActionRequest, Applied, Clock, DetectionEvent, Disposition, Inspection, Outcome,
+    Precondition, Responder, Response, Triaged, handler_fn,
 };
-use aiops_remediate::sim::{Cluster, Deployment, Fault};
+use aiops_remediate::sim::{Change, Cluster, Deployment, Fault};
 use aiops_remediate::{
     ActionCatalogue, Dispatcher, DispatcherBuilder, JournalEntry, JournalState, KillSwitch, MemoryStore, Mode, Policy,
     RemediationStore, ReportId, StepEnd,
@@ -375,4 +375,46 @@ async fn a_step_that_nobody_can_look_at_goes_to_a_person() {
     let end = site.store.steps_of(&entry.report).await.unwrap().remove(0).state;
     let JournalState::Ended(StepEnd::Unknown { reason }) = end else { panic!("{end:?}") };
     assert!(reason.contains("no route to the cluster"), "{reason}");
+}
+
+/// Someone else deletes the pod between the look and the action.
+#[derive(Debug)]
+struct Overtaken {
+    inner: Arc<dyn ActionHandler>,
+    site: (Cluster, ManualClock),
+}
+
+#[async_trait::async_trait]
+impl ActionHandler for Overtaken {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn inspect(&self, request: &ActionRequest) -> Result<Inspection, ActionError> {
+        let inspection = self.inner.inspect(request).await;
+        let (cluster, clock) = &self.site;
+        cluster.change_at(clock.now(), Change::DeletePod { namespace: "shop".into(), pod: "cart-1".into() });
+        inspection
+    }
+
+    async fn execute(&self, request: &ActionRequest, seen: &Precondition) -> Result<Applied, ActionError> {
+        self.inner.execute(request, seen).await
+    }
+}
+
+#[tokio::test]
+async fn what_changed_since_it_was_looked_at_is_left_alone() {
+    let site = Site::new();
+    let inner = site.cluster.handlers().into_iter().find(|handler| handler.name() == "restart_pod").unwrap();
+    let catalogue = ActionCatalogue::from_yaml(CATALOGUE, "actions.yaml").unwrap();
+    let dispatcher = Dispatcher::builder(catalogue, Policy::default().mode(Mode::Active))
+        .handler(Overtaken { inner, site: (site.cluster.clone(), site.clock.clone()) })
+        .store(Arc::<MemoryStore>::clone(&site.store))
+        .with_clock(site.clock.clone())
+        .build()
+        .unwrap();
+    let response = site.respond(&dispatcher, &triaged(on_pod(1, "cart-1"), &["restart_pod"])).await;
+    assert!(reason(&response).ends_with("; nothing was changed"), "{:?}", response.disposition);
+    assert!(site.changes().is_empty());
+    assert_eq!(site.cluster.effects().len(), 1, "the other one's deletion");
 }
