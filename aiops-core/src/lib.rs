@@ -93,7 +93,7 @@ pub use crate::plan_only::PlanOnly;
 pub use crate::probe::{MemoryProbe, Probe, ProbeError, ProbeQuery, Reading};
 pub use crate::related_alerts::RelatedAlerts;
 pub use crate::responder::{
-    Decision, Disposition, Plan, RespondError, Responder, Response, RuleInput, RuleVerdict, Step,
+    Decision, Disposition, Plan, Recovered, RespondError, Responder, Response, RuleInput, RuleVerdict, Step,
 };
 pub use crate::signal::{Band, Evidence, Signal};
 pub use crate::stage::{

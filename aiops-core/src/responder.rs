@@ -235,6 +235,24 @@ impl Response {
     }
 }
 
+/// A report that was left without an answer, and the answer that recovery found.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// The report.
+    pub triaged: Triaged,
+    /// What became of it.
+    pub response: Response,
+}
+
+impl Recovered {
+    /// An answer that was found.
+    #[must_use]
+    pub fn new(triaged: Triaged, response: Response) -> Self {
+        Self { triaged, response }
+    }
+}
+
 /// A responder that could not answer: the message stays on the bus and comes again.
 #[derive(Debug, thiserror::Error)]
 #[error("could not respond to incident {incident_id}")]
@@ -271,6 +289,8 @@ impl RespondError {
 /// - It must not trust the report: names that are not in its catalogue reject the whole report.
 /// - `resolved` tells that an episode ended; what still waits for it becomes void.
 /// - Both may be called concurrently for different incidents.
+/// - `recover` ends what a crash or a dropped `respond` left without an answer, and must do nothing a
+///   second time. The stage calls it at its start and every half minute, beside the others.
 ///
 /// # Errors
 /// [`RespondError`] only where nothing was decided (a store that is down): the report comes again.
@@ -298,6 +318,13 @@ pub trait Responder: fmt::Debug + Send + Sync + 'static {
 
     /// An episode ended.
     async fn resolved(&self, event: &DetectionEvent, now: Timestamp) -> Result<(), RespondError>;
+
+    /// The answers to reports that were left without one. By default there are none: a responder that
+    /// keeps nothing leaves nothing behind.
+    async fn recover(&self, now: Timestamp) -> Result<Vec<Recovered>, RespondError> {
+        let _ = now;
+        Ok(Vec::new())
+    }
 }
 
 macro_rules! forward_responder {
@@ -311,6 +338,10 @@ macro_rules! forward_responder {
 
             async fn resolved(&self, event: &DetectionEvent, now: Timestamp) -> Result<(), RespondError> {
                 (**self).resolved(event, now).await
+            }
+
+            async fn recover(&self, now: Timestamp) -> Result<Vec<Recovered>, RespondError> {
+                (**self).recover(now).await
             }
         }
     };

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use aiops_core::jiff::Timestamp;
 use aiops_core::testing::{RecordingResponder, Violation, check_responder, samples};
 use aiops_core::{
-    ActionMenu, ActionName, DetectionEvent, Disposition, IncidentId, MenuEntry, Plan, PlanOnly, RespondError,
-    Responder, Response, Triaged,
+    ActionMenu, ActionName, DetectionEvent, Disposition, IncidentId, MenuEntry, Plan, PlanOnly, Recovered,
+    RespondError, Responder, Response, Triaged,
 };
 use async_trait::async_trait;
 
@@ -40,6 +40,7 @@ enum Fault {
     OfAnotherIncident,
     FailsAResolveThatItDoesNotKnow,
     KeepsWhatWasDropped,
+    RunsAgainToRecover,
     Hangs,
 }
 
@@ -113,6 +114,14 @@ impl Responder for Acting {
         }
         Ok(())
     }
+
+    async fn recover(&self, _: Timestamp) -> Result<Vec<Recovered>, RespondError> {
+        if self.is(Fault::RunsAgainToRecover) {
+            let mut done = self.done.lock().unwrap();
+            done.extend_from_within(..1);
+        }
+        Ok(Vec::new())
+    }
 }
 
 async fn check(fault: Fault) -> Violation {
@@ -131,6 +140,7 @@ async fn broken_responders_are_caught() {
         (Fault::OfAnotherIncident, "one disposition"),
         (Fault::FailsAResolveThatItDoesNotKnow, "`resolved`"),
         (Fault::KeepsWhatWasDropped, "answerable"),
+        (Fault::RunsAgainToRecover, "`recover`"),
         (Fault::Hangs, "one disposition"),
     ] {
         let violation = check(fault).await;

@@ -10,9 +10,9 @@ use std::time::Duration;
 use aiops_core::jiff::Timestamp;
 use aiops_core::{
     CancellationToken, Correlator, CorrelatorConfig, DETECTIONS, DetectionEvent, DetectionStage, Disposition, Envelope,
-    EventBus, IncidentEntry, IncidentQuery, LogNotifier, MemoryBus, Pipeline, Plan, RESPONSES, RemediationStage,
-    RespondError, Responder, Response, Severity, StageError, StageParts, TRIAGE_GROUP, TRIAGED, TriageReport,
-    TriageRequest, TriageStage, Triaged, triager_fn,
+    EventBus, IncidentEntry, IncidentQuery, LogNotifier, MemoryBus, Pipeline, Plan, RESPONSES, Recovered,
+    RemediationStage, RespondError, Responder, Response, Severity, StageError, StageParts, TRIAGE_GROUP, TRIAGED,
+    TriageReport, TriageRequest, TriageStage, Triaged, triager_fn,
 };
 use common::{Journal, Pager, PausedClock, after, anomaly, event};
 
@@ -227,4 +227,41 @@ async fn a_stage_that_ends_unbidden_ends_the_pipeline_with_its_name() {
     let running = tokio::time::timeout(Duration::from_secs(600), pipeline.run(CancellationToken::new()));
     let (outcome, ()) = tokio::join!(running, closing);
     assert!(matches!(outcome.unwrap().unwrap_err(), StageError::BusClosed { stage: "triage" }));
+}
+
+/// Keeps one report without an answer until it is asked to recover.
+#[derive(Debug)]
+struct Forgetful(std::sync::Mutex<Vec<Recovered>>);
+
+#[async_trait::async_trait]
+impl Responder for Forgetful {
+    async fn respond(&self, triaged: &Triaged, now: Timestamp) -> Result<Response, RespondError> {
+        Ok(Response::new(triaged.incident_id.clone(), Disposition::NoAction, Plan::default(), now))
+    }
+
+    async fn resolved(&self, _: &DetectionEvent, _: Timestamp) -> Result<(), RespondError> {
+        Ok(())
+    }
+
+    async fn recover(&self, _: Timestamp) -> Result<Vec<Recovered>, RespondError> {
+        Ok(std::mem::take(&mut self.0.lock().unwrap()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_process_before_left_without_an_answer_is_told_once() {
+    let (clock, journal) = (PausedClock::new(), Journal::default());
+    let (parts, bus) = (parts(clock, &journal), bus(clock));
+    let mut answers = bus.subscribe(RESPONSES, "audit").await.unwrap();
+    let report = triaged("checkout");
+    let reason = "interrupted".to_owned();
+    let response =
+        Response::new(report.incident_id.clone(), Disposition::Escalated { reason }, Plan::default(), after(0));
+    let responder = Forgetful(std::sync::Mutex::new(vec![Recovered::new(report, response)]));
+    let mut remediation = RemediationStage::builder(Arc::clone(&parts), responder).build();
+    let stop = CancellationToken::new();
+    let running = remediation.run(Arc::<MemoryBus>::clone(&bus), stop.clone());
+    for_seconds(120, stop, running).await.unwrap();
+    assert_eq!(journal.lines(), ["escalated checkout"]);
+    assert_eq!(answers.next().await.unwrap().unwrap().envelope().data["disposition"]["disposition"], "escalated");
 }

@@ -418,3 +418,30 @@ async fn what_changed_since_it_was_looked_at_is_left_alone() {
     assert!(site.changes().is_empty());
     assert_eq!(site.cluster.effects().len(), 1, "the other one's deletion");
 }
+
+#[tokio::test]
+async fn an_answer_that_nobody_waited_for_is_found_by_recovery() {
+    let site = Site::new();
+    let dispatcher = site.active();
+    let report = triaged(on_pod(1, "cart-1"), &["restart_pod"]);
+    site.cluster.fail_next(Fault::HangAfter);
+    {
+        // The stage's own deadline comes first: the future is dropped in the middle of `execute`.
+        let mut answer = std::pin::pin!(dispatcher.respond(&report, at(600)));
+        for _ in 0..20 {
+            let polled = std::future::poll_fn(|context| std::task::Poll::Ready(answer.as_mut().poll(context)));
+            assert!(polled.await.is_pending());
+        }
+    }
+    assert_eq!(site.respond(&dispatcher, &report).await.disposition, Disposition::Duplicate);
+    assert!(site.in_time(dispatcher.recover(site.clock.now())).await.unwrap().is_empty());
+
+    site.clock.advance(Duration::from_secs(600));
+    let found = site.in_time(dispatcher.recover(site.clock.now())).await.unwrap();
+    assert_eq!(found.len(), 1);
+    // The pod is gone, which is what the action was for.
+    assert_eq!(found[0].response.disposition, Disposition::Executed);
+    assert_eq!(found[0].triaged.incident_id, report.incident_id);
+    assert_eq!(site.changes().len(), 1);
+    assert!(site.in_time(dispatcher.recover(site.clock.now())).await.unwrap().is_empty());
+}

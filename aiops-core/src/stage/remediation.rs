@@ -75,6 +75,8 @@ impl RemediationStageBuilder {
 ///   with back-off; after the last attempt the report is a dead letter, its disposition is
 ///   `escalated`, and a person is told.
 /// - Reports and resolves of one incident come to the responder one after the other, in order.
+/// - At its start and every half minute it asks the responder for reports that a crash or a deadline
+///   left without an answer, and tells what became of them.
 /// - An answer that the bus does not take is counted and stands in the incident log: the report is not
 ///   asked again for it, since the responder has acted.
 #[derive(Debug)]
@@ -173,6 +175,16 @@ impl Work {
                     }
                 }
             }
+        }
+    }
+
+    /// Asks the responder for what was left without an answer, and tells it.
+    pub(super) async fn recover(&self, bus: &Arc<dyn EventBus>) {
+        let now = self.parts.clock.now();
+        // A failure is counted and logged; the next round asks again.
+        let Ok(found) = self.ask(async { self.responder.recover(now).await }).await else { return };
+        for recovered in found {
+            self.answered(recovered.triaged, recovered.response, bus).await;
         }
     }
 

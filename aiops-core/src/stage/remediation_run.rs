@@ -17,7 +17,7 @@ use crate::time::plus;
 /// How long answers in the making may take once the stage is told to stop: an action that runs is
 /// better ended than cut.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
-/// How often notices that no channel took are tried again.
+/// How often notices that no channel took are tried again, and what has no answer is looked for.
 const RETRY_EVERY: Duration = Duration::from_secs(30);
 
 impl RemediationStage {
@@ -33,7 +33,8 @@ impl RemediationStage {
         let clock = Arc::clone(&parts.clock);
         // None: a task that answers nothing.
         let mut tasks: JoinSet<Option<IncidentId>> = JoinSet::new();
-        let mut retry = plus(clock.now(), RETRY_EVERY);
+        // The first time at once: the process before may have left something behind.
+        let (mut retry, mut retrying) = (clock.now(), false);
         let ended = loop {
             while let Some((incident, message)) = self.start() {
                 let (work, bus) = (Arc::clone(&self.work), Arc::clone(&bus));
@@ -47,7 +48,10 @@ impl RemediationStage {
                 () = shutdown.cancelled() => break Ok(()),
                 Some(done) = tasks.join_next() => match done {
                     Ok(Some(incident)) => self.finish(&incident),
-                    Ok(None) => {}
+                    Ok(None) => {
+                        retrying = false;
+                        retry = plus(clock.now(), RETRY_EVERY);
+                    }
                     Err(error) => break Err(StageError::of_task(STAGE, error)),
                 },
                 // Resolves first: what waits for an ended episode is void.
@@ -59,10 +63,11 @@ impl RemediationStage {
                     Ok(delivery) => self.accept_report(delivery).await,
                     Err(error) => break Err(error),
                 },
-                () = clock.sleep_until(retry) => {
-                    retry = plus(clock.now(), RETRY_EVERY);
-                    let parts = Arc::clone(&parts);
+                () = clock.sleep_until(retry), if !retrying => {
+                    retrying = true;
+                    let (parts, work, bus) = (Arc::clone(&parts), Arc::clone(&self.work), Arc::clone(&bus));
                     tasks.spawn(async move {
+                        work.recover(&bus).await;
                         parts.fanout().retry(&parts).await;
                         None
                     });

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aiops_core::{
-    ActionHandler, Clock, DetectionEvent, IdentityScheme, Live, RespondError, Responder, Response, Triaged,
+    ActionHandler, Clock, DetectionEvent, IdentityScheme, Live, Recovered, RespondError, Responder, Response, Triaged,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -36,9 +36,11 @@ use crate::store::{EpisodeKey, Lease, RemediationStore, StoreError};
 ///
 /// Shadow mode ends after `inspect`, as `would_execute`. An `execute` that failed before it changed
 /// anything gives its mark back; one that timed out, panicked or does not know keeps its lock, stays open
-/// in the journal for [`recover`](Self::recover), and goes to a person. What did not help stops the plan.
+/// in the journal for `recover`, and goes to a person. What did not help stops the plan.
 ///
-/// [`recover`](Self::recover) is to be called at the start of a process and from a timer.
+/// `recover` finishes what a crash left behind and executes nothing: what may have run is inspected and
+/// recorded as done or as unknown, and a report in the middle of its plan is escalated. The remediation
+/// stage calls it; whoever runs a dispatcher without the stage calls it at the start and from a timer.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -123,6 +125,13 @@ impl Responder for Dispatcher {
         self.store.resolve(&EpisodeKey::of(event), now).await.map_err(|error| {
             store_failed("note the end of an episode", &error);
             RespondError::retryable(incident(), error)
+        })
+    }
+
+    async fn recover(&self, now: Timestamp) -> Result<Vec<Recovered>, RespondError> {
+        self.find_out(now).await.map_err(|error| {
+            store_failed("tell what has no answer", &error);
+            RespondError::retryable("recovery".into(), error)
         })
     }
 }

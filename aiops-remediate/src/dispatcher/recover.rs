@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aiops_core::time::plus;
-use aiops_core::{Applied, Disposition, Inspection, Outcome, Response};
+use aiops_core::{Applied, Disposition, Inspection, Outcome, Recovered, Response};
 use jiff::Timestamp;
 
 use super::respond::escalated;
@@ -17,18 +17,13 @@ use crate::store::{Acquired, JournalEntry, JournalState, Lease, ReportRecord, St
 const LOOKING: Duration = Duration::from_secs(3_600);
 
 impl Dispatcher {
-    /// Finishes what has begun and has no end: a step that is being verified is verified, one that may
-    /// have run is inspected and recorded as done or as unknown, one that had not run is recorded as not
-    /// run. One whose inspection keeps failing is unknown after an hour. Nothing is executed. Returns the answers of the reports that this closes: those that are
-    /// `escalated` want a person.
+    /// A step that is being verified is verified, one that may have run is inspected and recorded as done or
+    /// as unknown, one that had not run is recorded as not run; one whose inspection keeps failing is unknown
+    /// after an hour. Then reports all of whose steps have an end are closed. Nothing is executed.
     ///
     /// A step whose lock is held is alive and left alone, and so is a report for as long as its steps may
-    /// hold locks: after a crash this finds everything once the dead process' locks are over (10 min). To
-    /// be called at the start of a process and from a timer.
-    ///
-    /// # Errors
-    /// A store that cannot be read; what was done until then stays done.
-    pub async fn recover(&self, now: Timestamp) -> Result<Vec<Response>, StoreError> {
+    /// hold locks: after a crash this finds everything once the dead process' locks are over (10 min).
+    pub(super) async fn find_out(&self, now: Timestamp) -> Result<Vec<Recovered>, StoreError> {
         for listed in self.store.unfinished().await? {
             let key = listed.request.key();
             let Acquired::Granted(lease) = self.store.acquire(&key, &self.holder, now, self.limits.lock).await? else {
@@ -52,7 +47,7 @@ impl Dispatcher {
             }
             let response = self.closing(&record, now).await?;
             self.store.close_report(&record.id, &response).await?;
-            answers.push(response);
+            answers.push(Recovered::new(record.triaged, response));
         }
         Ok(answers)
     }

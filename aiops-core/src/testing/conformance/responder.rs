@@ -14,14 +14,15 @@ const AGAIN: &str = "the second delivery is a duplicate, or has the same answer 
 const UNKNOWN: &str = "names that are not in its catalogue reject the whole report";
 const RESOLVED: &str = "`resolved` tells that an episode ended";
 const CONCURRENT: &str = "both may be called concurrently for different incidents";
+const RECOVERS: &str = "`recover` must do nothing a second time";
 const DROPPED: &str = "an answer that was not waited for leaves the report answerable";
 
 /// On no catalogue.
 const NO_SUCH: &str = "conformance_no_such_action";
 
 /// Checks a responder: that an unknown action rejects the whole report and nothing of it runs, that a
-/// report which comes again has no second effect, that incidents do not wait on each other, and that
-/// resolves may come twice and without a report.
+/// report which comes again has no second effect, that incidents do not wait on each other, that recovery
+/// has no effect, and that resolves may come twice and without a report.
 ///
 /// `make` gives a report that the responder accepts, on another incident for each name;
 /// [`samples::triaged`](crate::testing::samples::triaged) makes such reports. `outside` tells what the
@@ -79,6 +80,12 @@ pub async fn check_responder<S: PartialEq + Debug>(
         let answered = !matches!(response.disposition, Disposition::Rejected { .. } | Disposition::Duplicate);
         ensure(answered, CONCURRENT, || format!("another incident's report gave {:?}", response.disposition))?;
     }
+
+    let before = outside();
+    for _ in 0..2 {
+        answered(RECOVERS, RECOVERS, "recover", responder.recover(now)).await?;
+    }
+    unchanged(before, RECOVERS)?;
 
     let dropped = make("dropped");
     let _ = poll_once(responder.respond(&dropped, now)).await;
