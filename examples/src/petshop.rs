@@ -87,12 +87,16 @@ impl Incident {
     /// A file that is missing or holds nothing that can be used, by its path and line.
     pub fn load(folder: &Path) -> Result<Self, String> {
         let folder = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
+        if !folder.is_dir() {
+            return Err(format!("{}: not a folder; give one that holds metrics.csv", folder.display()));
+        }
         let scenario = folder.parent().and_then(Path::parent);
         let scenario = scenario.ok_or_else(|| format!("{}: not an incident's folder", folder.display()))?;
         let name = folder.strip_prefix(scenario.parent().unwrap_or(scenario)).unwrap_or(&folder);
         let (around, target) = (folder.join("metrics.csv"), folder.join("target.json"));
         let (graph, healthy) = (scenario.join("graph.csv"), scenario.join("noissue/metrics.csv"));
-        let truth = if target.exists() { Some(text_of(&target)?) } else { None };
+        // Only for the last line of the output: whatever is wrong with it stops nothing.
+        let truth = text_of(&target).ok();
         Ok(Self {
             name: name.display().to_string(),
             calls: read_graph(&graph.display().to_string(), &text_of(&graph)?)?,

@@ -102,6 +102,8 @@ fn a_folder_that_is_no_incident_is_named() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/petshop");
     let error = Incident::load(&here).unwrap_err();
     assert!(error.contains("graph.csv"), "{error}");
+    let error = Incident::load(&here.join("ATTRIBUTION.md")).unwrap_err();
+    assert!(error.ends_with("not a folder; give one that holds metrics.csv"), "{error}");
 }
 
 fn data() -> PathBuf {

@@ -148,7 +148,7 @@ fn summary(incident: &Incident, records: &[Value], took: Duration) -> Value {
     // Only now, when all is done, is the truth looked at.
     let truth = incident.truth();
     let verdict = match (&truth, report) {
-        (None, _) => "unknown: no target.json",
+        (None, _) => "unknown: no target.json that names a node",
         (Some(_), None) => "nothing was reported",
         (Some(node), Some(report)) => {
             let about = |cause: &Value| cause.as_str().is_some_and(|text| text.starts_with(&format!("{node}: ")));
