@@ -43,7 +43,7 @@ pub mod testing;
 pub use jiff;
 
 pub use crate::log_burst::LogBurst;
-pub use crate::scorer::{Mad, Score, Scorer, ScorerStateError, SeasonalZScore};
+pub use crate::scorer::{Ewma, Mad, RollingZScore, Score, Scorer, ScorerStateError, SeasonalZScore};
 pub use crate::series::{
     Direction, InvalidSeriesDetector, MissingSamples, SeriesDetector, SeriesDetectorBuilder, SeriesRule,
 };

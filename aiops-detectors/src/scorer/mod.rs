@@ -1,6 +1,8 @@
 //! Scorers: how strange is this value, by what came before it?
 
+mod ewma;
 mod mad;
+mod rolling_zscore;
 mod seasonal_zscore;
 mod tail;
 
@@ -11,7 +13,9 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::ewma::Ewma;
 pub use self::mad::Mad;
+pub use self::rolling_zscore::RollingZScore;
 pub use self::seasonal_zscore::SeasonalZScore;
 
 /// Largest magnitude of a statistic: where a spread of nearly nothing would give more, or infinity.

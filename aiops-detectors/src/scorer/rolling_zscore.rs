@@ -1,0 +1,193 @@
+//! The distance from the mean of the newest samples, in their standard deviations.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use aiops_core::{DataState, time};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Score, Scorer, ScorerStateError, restore, save};
+
+/// The time that the baseline covers: the field report's hour.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(3_600);
+/// Samples that are kept at the most: an hour of 30 s, with room for one of 10 s.
+const DEFAULT_CAPACITY: usize = 360;
+/// Samples before anything is scored: the field report's 30 of 288.
+const DEFAULT_MIN_SAMPLES: usize = 30;
+/// Smallest spread as a share of the mean: a flat series must move by some percent to be strange.
+const DEFAULT_RELATIVE_FLOOR: f64 = 0.01;
+/// A deviation is squared: beyond this the square is no number any more.
+const LARGEST_DEVIATION: f64 = 1e150;
+
+/// Mean and sample standard deviation of the newest samples.
+///
+/// Every value enters the baseline, also a strange one, so that a long anomaly becomes the norm after a
+/// window; where that must not be, take [`Mad`](super::Mad). Both are computed anew for each value: sums
+/// that are carried along drift. Default threshold: 3.
+#[derive(Debug, Clone)]
+pub struct RollingZScore {
+    window: Duration,
+    capacity: usize,
+    min_samples: usize,
+    relative_floor: f64,
+    samples: VecDeque<(Timestamp, f64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    samples: VecDeque<(Timestamp, f64)>,
+}
+
+impl Default for RollingZScore {
+    fn default() -> Self {
+        Self::new(DEFAULT_WINDOW)
+    }
+}
+
+impl RollingZScore {
+    /// A baseline of the samples that are no older than `window`, at most the newest 360 of them.
+    #[must_use]
+    pub fn new(window: Duration) -> Self {
+        Self {
+            window,
+            capacity: DEFAULT_CAPACITY,
+            min_samples: DEFAULT_MIN_SAMPLES,
+            relative_floor: DEFAULT_RELATIVE_FLOOR,
+            samples: VecDeque::new(),
+        }
+    }
+
+    /// Samples that are kept at the most (at least 2).
+    #[must_use]
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity.max(2);
+        self.min_samples = self.min_samples.min(self.capacity);
+        self
+    }
+
+    /// Samples before anything is scored; from 2 to the capacity.
+    #[must_use]
+    pub fn min_samples(mut self, min_samples: usize) -> Self {
+        self.min_samples = min_samples.clamp(2, self.capacity);
+        self
+    }
+
+    /// Smallest spread as a share of the mean; negative or NaN counts as 0.
+    #[must_use]
+    pub fn relative_floor(mut self, share: f64) -> Self {
+        self.relative_floor = if share.is_finite() { share.max(0.0) } else { 0.0 };
+        self
+    }
+
+    /// Mean and sample standard deviation; a sum of huge values must not overflow.
+    #[allow(clippy::cast_precision_loss)] // A few hundred samples.
+    fn moments(&self) -> (f64, f64) {
+        let n = self.samples.len() as f64;
+        let mean: f64 = self.samples.iter().map(|(_, value)| value / n).sum();
+        let square = |value: f64| (value - mean).clamp(-LARGEST_DEVIATION, LARGEST_DEVIATION).powi(2);
+        let squares: f64 = self.samples.iter().map(|(_, value)| square(*value)).sum();
+        (mean, (squares / (n - 1.0)).sqrt())
+    }
+}
+
+impl Scorer for RollingZScore {
+    fn name(&self) -> &'static str {
+        "rolling_zscore"
+    }
+
+    fn default_threshold(&self) -> f64 {
+        3.0
+    }
+
+    fn observe(&mut self, at: Timestamp, value: f64) -> Score {
+        if !value.is_finite() || self.samples.back().is_some_and(|(last, _)| at <= *last) {
+            return Score::none(value, DataState::Error);
+        }
+        let from = time::minus(at, self.window);
+        while self.samples.front().is_some_and(|(oldest, _)| *oldest < from) {
+            self.samples.pop_front();
+        }
+        let n = self.samples.len();
+        let score = if n < self.min_samples {
+            Score::none(value, DataState::Warming { n: n as u64, of: self.min_samples as u64 })
+        } else {
+            let (mean, deviation) = self.moments();
+            let floor = self.relative_floor * mean.abs() + f64::MIN_POSITIVE;
+            Score::against(value, mean, deviation.max(floor).min(f64::MAX), self.default_threshold(), n as u64)
+        };
+        if n == self.capacity {
+            self.samples.pop_front();
+        }
+        self.samples.push_back((at, value));
+        score
+    }
+
+    fn save(&self) -> Vec<u8> {
+        save(self.name(), &State { samples: self.samples.clone() })
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
+        let mut samples = restore::<State>(self.name(), bytes)?.samples;
+        while samples.len() > self.capacity {
+            samples.pop_front();
+        }
+        self.samples = samples;
+        Ok(())
+    }
+
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.samples.capacity() * size_of::<(Timestamp, f64)>()
+    }
+
+    fn fresh(&self) -> Box<dyn Scorer> {
+        Box::new(Self { samples: VecDeque::new(), ..*self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn passes_the_conformance_suite() {
+        crate::testing::check_scorer(&RollingZScore::default()).unwrap();
+        let small = RollingZScore::new(Duration::from_secs(900)).capacity(5).min_samples(2).relative_floor(0.0);
+        crate::testing::check_scorer(&small).unwrap();
+    }
+
+    #[test]
+    fn the_statistic_is_the_textbooks() {
+        let mut scorer = RollingZScore::default().min_samples(8).relative_floor(0.0);
+        for (index, value) in (0..).zip([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]) {
+            scorer.observe(at(index), value);
+        }
+        // Mean 5, sum of squares 32, sample deviation sqrt(32 / 7).
+        let score = scorer.observe(at(10), 5.0 + 2.0 * (32.0_f64 / 7.0).sqrt());
+        assert!((score.statistic - 2.0).abs() < 1e-9, "{}", score.statistic);
+        assert_eq!((score.expected, score.n), (Some(5.0), 8));
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_is_forgotten() {
+        let mut scorer = RollingZScore::new(Duration::from_secs(300)).min_samples(2);
+        for second in 0..10 {
+            scorer.observe(at(second * 30), 1.0);
+        }
+        let score = scorer.observe(at(10_000), 1.0);
+        assert_eq!(score.state, DataState::Warming { n: 0, of: 2 });
+    }
+
+    #[test]
+    fn huge_values_stay_finite() {
+        let mut scorer = RollingZScore::default().min_samples(2);
+        for (index, value) in (0..).zip([f64::MAX, f64::MAX, f64::MIN, 0.0, f64::MAX, 1.0]) {
+            let score = scorer.observe(at(index), value);
+            assert!(score.statistic.is_finite() && score.surprise.is_finite(), "{value}: {score:?}");
+        }
+    }
+}
