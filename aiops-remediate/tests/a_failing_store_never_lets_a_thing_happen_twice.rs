@@ -6,54 +6,26 @@ mod common;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aiops_core::{
-    ActionError, ActionHandler, ActionRequest, Applied, Decision, Disposition, Inspection, Outcome, Precondition,
-    Responder, VirtualClock,
-};
-use aiops_remediate::{ActionCatalogue, Dispatcher, Mode, Policy, RemediationStore};
-use async_trait::async_trait;
+use aiops_core::{Decision, Disposition, Responder, VirtualClock};
+use aiops_remediate::{Dispatcher, Mode, Policy, RemediationStore};
 use common::broken::{Broken, Fails};
+use common::careless::{ACTIONS, Careless, catalogue};
 use common::{at, event, triaged};
 
 type Done = Arc<Mutex<Vec<String>>>;
 
-/// Is always ready and acts whenever it is asked, so that only the journal prevents a second time.
-#[derive(Debug)]
-struct Careless {
-    name: &'static str,
-    done: Done,
-}
-
-#[async_trait]
-impl ActionHandler for Careless {
-    fn name(&self) -> &str {
-        self.name
-    }
-    async fn inspect(&self, _: &ActionRequest) -> Result<Inspection, ActionError> {
-        Ok(Inspection::Ready { precondition: Precondition::default() })
-    }
-    async fn execute(&self, request: &ActionRequest, _: &Precondition) -> Result<Applied, ActionError> {
-        self.done.lock().unwrap().push(request.key());
-        Ok(Applied::new("done"))
-    }
-    async fn verify(&self, _: &ActionRequest, _: &Applied) -> Result<Outcome, ActionError> {
-        Ok(Outcome::Helped)
-    }
-}
-
 fn dispatcher(store: &Arc<Broken>, done: &Done, clock: VirtualClock) -> Dispatcher {
-    let catalogue = "
-actions:
-  - {name: first, owner: shop, blast_radius: pod, requires_approval: false}
-  - {name: second, owner: shop, blast_radius: pod, requires_approval: false}
-";
-    let catalogue = ActionCatalogue::from_yaml(catalogue, "actions.yaml").unwrap();
-    let mut builder = Dispatcher::builder(catalogue, Policy::threshold_only().mode(Mode::Active))
+    let mut builder = Dispatcher::builder(catalogue(), Policy::threshold_only().mode(Mode::Active))
         .store(Arc::<Broken>::clone(store))
         .with_clock(clock)
         .verify_after(Duration::ZERO);
-    for name in ["first", "second"] {
-        builder = builder.handler(Careless { name, done: Arc::clone(done) });
+    for name in ACTIONS {
+        let done = Arc::clone(done);
+        let act = move |key| {
+            done.lock().unwrap().push(key);
+            Ok(())
+        };
+        builder = builder.handler(Careless { name, act });
     }
     builder.build().unwrap()
 }

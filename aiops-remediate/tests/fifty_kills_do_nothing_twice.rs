@@ -14,10 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use aiops_core::{
-    ActionError, ActionHandler, ActionRequest, Applied, Inspection, Outcome, Precondition, Responder, VirtualClock,
-};
-use aiops_remediate::{ActionCatalogue, Dispatcher, JsonlStore, Mode, Policy, RemediationStore};
+use aiops_core::{Responder, VirtualClock};
+use aiops_remediate::{Dispatcher, JsonlStore, Mode, Policy, RemediationStore};
+use common::careless::{ACTIONS, Careless, catalogue};
 use common::{at, event, triaged};
 
 const KILLS: u64 = 50;
@@ -27,44 +26,11 @@ const FOLDER: &str = "AIOPS_KILL_TEST_FOLDER";
 const START: &str = "AIOPS_KILL_TEST_START";
 const REPORTS: &str = "AIOPS_KILL_TEST_REPORTS";
 
-const CATALOGUE: &str = "
-actions:
-  - {name: first, owner: shop, blast_radius: pod, requires_approval: false}
-  - {name: second, owner: shop, blast_radius: pod, requires_approval: false}
-";
-
 /// Leaves a mark outside of the journal, on disk before it returns.
 fn effect(file: &Path, key: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new().create(true).append(true).open(file)?;
     file.write_all(format!("{key}\n").as_bytes())?;
     file.sync_data()
-}
-
-/// Leaves its mark whenever it is asked.
-#[derive(Debug)]
-struct Careless {
-    name: &'static str,
-    effects: PathBuf,
-}
-
-#[async_trait::async_trait]
-impl ActionHandler for Careless {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    async fn inspect(&self, _: &ActionRequest) -> Result<Inspection, ActionError> {
-        Ok(Inspection::Ready { precondition: Precondition::default() })
-    }
-
-    async fn execute(&self, request: &ActionRequest, _: &Precondition) -> Result<Applied, ActionError> {
-        effect(&self.effects, &request.key()).map_err(|error| ActionError::unknown(request, "write", error))?;
-        Ok(Applied::new("done"))
-    }
-
-    async fn verify(&self, _: &ActionRequest, _: &Applied) -> Result<Outcome, ActionError> {
-        Ok(Outcome::Helped)
-    }
 }
 
 fn numbers(text: Option<String>) -> Option<u64> {
@@ -79,12 +45,14 @@ async fn child() {
     // Each start is later than all locks of the one before.
     let now = at(1_200 * i64::try_from(start).unwrap());
     let effects = folder.join("effects.log");
-    let careless = |name| Careless { name, effects: effects.clone() };
+    let careless = |name| {
+        let effects = effects.clone();
+        Careless { name, act: move |key: String| Ok(effect(&effects, &key)?) }
+    };
     let store = std::sync::Arc::new(JsonlStore::open(folder.join("journal.jsonl")).unwrap());
-    let catalogue = ActionCatalogue::from_yaml(CATALOGUE, "actions.yaml").unwrap();
-    let dispatcher = Dispatcher::builder(catalogue, Policy::threshold_only().mode(Mode::Active))
-        .handler(careless("first"))
-        .handler(careless("second"))
+    let dispatcher = Dispatcher::builder(catalogue(), Policy::threshold_only().mode(Mode::Active))
+        .handler(careless(ACTIONS[0]))
+        .handler(careless(ACTIONS[1]))
         .store(std::sync::Arc::<JsonlStore>::clone(&store))
         .with_clock(VirtualClock::new(now))
         .verify_after(Duration::ZERO)

@@ -13,17 +13,17 @@ use async_trait::async_trait;
 
 /// Stands for the broker's API: how many messages wait, and which generation of consumers runs.
 #[derive(Debug, Clone, Default)]
-pub struct Broker(Arc<Mutex<(u32, u32)>>);
+pub(crate) struct Broker(Arc<Mutex<(u32, u32)>>);
 impl Broker {
     /// Reads or changes the state, in one step as an API server does.
-    pub fn with<T>(&self, ask: impl FnOnce(&mut (u32, u32)) -> T) -> T {
+    pub(crate) fn with<T>(&self, ask: impl FnOnce(&mut (u32, u32)) -> T) -> T {
         ask(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Fires while more than 100 messages wait.
 #[derive(Debug)]
-pub struct QueueDepth(pub Broker);
+pub(crate) struct QueueDepth(pub(crate) Broker);
 #[async_trait]
 impl Detector for QueueDepth {
     fn name(&self) -> &str {
@@ -45,7 +45,7 @@ impl Detector for QueueDepth {
 
 /// Tells which generation of consumers runs.
 #[derive(Debug)]
-pub struct Consumers(pub Broker);
+pub(crate) struct Consumers(pub(crate) Broker);
 #[async_trait]
 impl ContextSource for Consumers {
     fn name(&self) -> &str {
@@ -60,7 +60,7 @@ impl ContextSource for Consumers {
 
 /// Knows one kind of outage.
 #[derive(Debug)]
-pub struct QueueTriager;
+pub(crate) struct QueueTriager;
 #[async_trait]
 impl Triager for QueueTriager {
     fn name(&self) -> &str {
@@ -82,7 +82,7 @@ impl Triager for QueueTriager {
 
 /// Restarts the consumers, once for each generation that it saw.
 #[derive(Debug)]
-pub struct RestartConsumers(pub Broker);
+pub(crate) struct RestartConsumers(pub(crate) Broker);
 #[async_trait]
 impl ActionHandler for RestartConsumers {
     fn name(&self) -> &str {
@@ -114,8 +114,8 @@ impl ActionHandler for RestartConsumers {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// The timeline of an outage in the queue.
+pub(crate) async fn outage() -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let broker = Broker::default();
     let catalogue = ActionCatalogue::from_yaml(
         "actions: [{name: restart_consumers, owner: orders, blast_radius: deployment, requires_approval: false}]",
@@ -138,12 +138,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     replay.run_to("2026-05-05T08:10:00Z".parse()?).await?;
     broker.with(|state| state.0 = 4_000);
     replay.run_to("2026-05-05T08:30:00Z".parse()?).await?;
+    let incidents = log.query(&IncidentQuery::default()).await?;
+    let records = incidents.iter().flat_map(|incident| &incident.records);
+    Ok(records.map(|record| format!("{}  {}", record.at, record.entry.line())).collect())
+}
 
-    let mut out = std::io::stdout().lock();
-    for incident in log.query(&IncidentQuery::default()).await? {
-        for record in &incident.records {
-            writeln!(out, "{}  {}", record.at, record.entry.line())?;
-        }
-    }
-    Ok(())
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    Ok(writeln!(std::io::stdout(), "{}", outage().await?.join("\n"))?)
 }

@@ -1,8 +1,9 @@
-//! The host's own parts of `examples/custom_detector.rs` pass the conformance suites.
+//! The host's own parts of `examples/custom_detector.rs` pass the conformance suites, and
+//! together they end an outage.
 #![allow(clippy::unwrap_used, clippy::wildcard_imports)]
 
 #[path = "../examples/custom_detector.rs"]
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, reason = "the program's own main is not called from here")]
 mod custom_detector;
 
 use aiops_core::testing::{
@@ -59,4 +60,14 @@ async fn the_action_handler() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn together_they_end_the_outage() {
+    let timeline = outage().await.unwrap().join("\n");
+    for part in
+        ["announced: queue-depth on orders", "executed; restart_consumers: done and it helped", "ended: queue-depth"]
+    {
+        assert!(timeline.contains(part), "{part:?} is not in\n{timeline}");
+    }
 }

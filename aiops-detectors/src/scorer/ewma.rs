@@ -6,16 +6,12 @@ use aiops_core::{DataState, time};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Score, Scorer, ScorerStateError, restore, save};
+use super::{
+    LARGEST_DEVIATION, MIN_SAMPLES, RELATIVE_FLOOR, Score, Scorer, ScorerStateError, refused, restore, save, spread,
+};
 
 /// The age at which a sample counts half: an hour, the field report's window.
 const DEFAULT_HALF_LIFE: Duration = Duration::from_secs(3_600);
-/// Samples before anything is scored: the field report's 30 of 288.
-const DEFAULT_MIN_SAMPLES: u64 = 30;
-/// Smallest spread as a share of the mean: a flat series must move by some percent to be strange.
-const DEFAULT_RELATIVE_FLOOR: f64 = 0.01;
-/// A deviation is squared: beyond this the square is no number any more.
-const LARGEST_DEVIATION: f64 = 1e150;
 
 /// Exponentially weighted mean and variance: a few numbers for each series, however fast it samples.
 ///
@@ -51,8 +47,8 @@ impl Ewma {
     pub fn new(half_life: Duration) -> Self {
         Self {
             half_life: half_life.max(Duration::from_secs(1)),
-            min_samples: DEFAULT_MIN_SAMPLES,
-            relative_floor: DEFAULT_RELATIVE_FLOOR,
+            min_samples: MIN_SAMPLES as u64,
+            relative_floor: RELATIVE_FLOOR,
             state: State::default(),
         }
     }
@@ -67,7 +63,7 @@ impl Ewma {
     /// Smallest spread as a share of the mean; negative or NaN counts as 0.
     #[must_use]
     pub fn relative_floor(mut self, share: f64) -> Self {
-        self.relative_floor = if share.is_finite() { share.max(0.0) } else { 0.0 };
+        self.relative_floor = super::share(share);
         self
     }
 
@@ -99,15 +95,14 @@ impl Scorer for Ewma {
     }
 
     fn observe(&mut self, at: Timestamp, value: f64) -> Score {
-        if !value.is_finite() || self.state.last.is_some_and(|last| at <= last) {
+        if refused(self.state.last, at, value) {
             return Score::none(value, DataState::Error);
         }
         let State { mean, variance, n, .. } = self.state;
         let score = if n < self.min_samples {
             Score::none(value, DataState::Warming { n, of: self.min_samples })
         } else {
-            let floor = self.relative_floor * mean.abs() + f64::MIN_POSITIVE;
-            let spread = variance.max(0.0).sqrt().max(floor).min(f64::MAX);
+            let spread = spread(variance.max(0.0).sqrt(), mean, self.relative_floor);
             Score::against(value, mean, spread, self.default_threshold(), n)
         };
         self.learn(at, value);

@@ -5,18 +5,15 @@ use std::time::Duration;
 
 use aiops_core::{DataState, time};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::{Score, Scorer, ScorerStateError, restore, save};
+use super::{
+    MIN_SAMPLES, RELATIVE_FLOOR, SavedSamples, Score, Scorer, ScorerStateError, refused, restore_samples, save, spread,
+};
 
 /// Makes the MAD of normal data its standard deviation: 1 / Phi^-1(3/4).
 const NORMAL: f64 = 1.482_602_218_505_602;
 /// Samples of a baseline unless the host says otherwise: a day of five minutes.
 const DEFAULT_CAPACITY: usize = 288;
-/// Samples before anything is scored: the field report's 30 of 288.
-const DEFAULT_MIN_SAMPLES: usize = 30;
-/// Smallest spread as a share of the median: a flat series must move by some percent to be strange.
-const DEFAULT_RELATIVE_FLOOR: f64 = 0.01;
 
 /// Median and median absolute deviation of the newest samples; robust to a third of bad ones.
 ///
@@ -34,11 +31,6 @@ pub struct Mad {
     sorted: Vec<f64>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct State {
-    samples: VecDeque<(Timestamp, f64)>,
-}
-
 impl Default for Mad {
     fn default() -> Self {
         Self::new(DEFAULT_CAPACITY)
@@ -53,8 +45,8 @@ impl Mad {
         Self {
             capacity,
             window: None,
-            min_samples: DEFAULT_MIN_SAMPLES.min(capacity),
-            relative_floor: DEFAULT_RELATIVE_FLOOR,
+            min_samples: MIN_SAMPLES.min(capacity),
+            relative_floor: RELATIVE_FLOOR,
             samples: VecDeque::new(),
             sorted: Vec::new(),
         }
@@ -77,7 +69,7 @@ impl Mad {
     /// Smallest spread as a share of the median; negative or NaN counts as 0.
     #[must_use]
     pub fn relative_floor(mut self, share: f64) -> Self {
-        self.relative_floor = if share.is_finite() { share.max(0.0) } else { 0.0 };
+        self.relative_floor = super::share(share);
         self
     }
 
@@ -130,7 +122,7 @@ impl Scorer for Mad {
     }
 
     fn observe(&mut self, at: Timestamp, value: f64) -> Score {
-        if !value.is_finite() || self.samples.back().is_some_and(|(last, _)| at <= *last) {
+        if refused(self.samples.back().map(|(last, _)| *last), at, value) {
             return Score::none(value, DataState::Error);
         }
         if let Some(window) = self.window {
@@ -145,8 +137,7 @@ impl Scorer for Mad {
         } else {
             let upper = self.sorted[n / 2];
             let median = if n % 2 == 1 { upper } else { self.sorted[n / 2 - 1] / 2.0 + upper / 2.0 };
-            let floor = self.relative_floor * median.abs() + f64::MIN_POSITIVE;
-            let spread = (NORMAL * self.deviation(median)).max(floor).min(f64::MAX);
+            let spread = spread(NORMAL * self.deviation(median), median, self.relative_floor);
             Score::against(value, median, spread, self.default_threshold(), n as u64)
         };
         if n == self.capacity {
@@ -159,14 +150,11 @@ impl Scorer for Mad {
     }
 
     fn save(&self) -> Vec<u8> {
-        save(self.name(), &State { samples: self.samples.clone() })
+        save(self.name(), &SavedSamples { samples: self.samples.clone() })
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
-        let mut samples = restore::<State>(self.name(), bytes)?.samples;
-        while samples.len() > self.capacity {
-            samples.pop_front();
-        }
+        let samples = restore_samples(self.name(), bytes, self.capacity)?;
         self.sorted = samples.iter().map(|(_, value)| *value).collect();
         self.sorted.sort_by(f64::total_cmp);
         self.samples = samples;

@@ -6,6 +6,7 @@ mod rolling_zscore;
 mod seasonal_zscore;
 mod tail;
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use aiops_core::{Band, DataState};
@@ -20,6 +21,54 @@ pub use self::seasonal_zscore::SeasonalZScore;
 
 /// Largest magnitude of a statistic: where a spread of nearly nothing would give more, or infinity.
 pub(crate) const LARGEST: f64 = 1e6;
+
+/// Samples before anything is scored, unless the host says otherwise: the field report's 30 of 288.
+const MIN_SAMPLES: usize = 30;
+/// Smallest spread as a share of the centre, unless the host says otherwise: a flat series must move by
+/// some percent to be strange.
+const RELATIVE_FLOOR: f64 = 0.01;
+/// A deviation is squared: beyond this the square is no number any more.
+const LARGEST_DEVIATION: f64 = 1e150;
+
+/// A share as a host gives it; negative or NaN counts as 0.
+fn share(share: f64) -> f64 {
+    if share.is_finite() { share.max(0.0) } else { 0.0 }
+}
+
+/// A spread that can be divided by: at least a share of the centre, and never 0 or infinite.
+fn spread(deviation: f64, centre: f64, relative_floor: f64) -> f64 {
+    deviation.max(relative_floor * centre.abs() + f64::MIN_POSITIVE).min(f64::MAX)
+}
+
+/// Whether a value cannot enter a baseline: no number, or not newer than the last one.
+fn refused(last: Option<Timestamp>, at: Timestamp, value: f64) -> bool {
+    !value.is_finite() || last.is_some_and(|last| at <= last)
+}
+
+/// The state of scorers whose baseline is the samples themselves.
+#[derive(Serialize, Deserialize)]
+struct SavedSamples {
+    samples: VecDeque<(Timestamp, f64)>,
+}
+
+/// Saved samples, the newest `capacity` of them.
+fn restore_samples(
+    scorer: &'static str,
+    bytes: &[u8],
+    capacity: usize,
+) -> Result<VecDeque<(Timestamp, f64)>, ScorerStateError> {
+    let mut samples = restore::<SavedSamples>(scorer, bytes)?.samples;
+    samples.drain(..samples.len().saturating_sub(capacity));
+    Ok(samples)
+}
+
+/// Makes room for one more sample; counts what a bound drops that the scorer would still have used.
+fn make_room(samples: &mut VecDeque<(Timestamp, f64)>, capacity: usize, scorer: &'static str) {
+    if samples.len() >= capacity {
+        samples.pop_front();
+        metrics::counter!("aiops_scorer_samples_dropped_total", "scorer" => scorer).increment(1);
+    }
+}
 
 /// How strange one value is.
 #[derive(Debug, Clone, Copy, PartialEq)]

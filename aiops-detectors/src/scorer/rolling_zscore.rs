@@ -5,20 +5,16 @@ use std::time::Duration;
 
 use aiops_core::{DataState, time};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::{Score, Scorer, ScorerStateError, restore, save};
+use super::{
+    LARGEST_DEVIATION, MIN_SAMPLES, RELATIVE_FLOOR, SavedSamples, Score, Scorer, ScorerStateError, make_room, refused,
+    restore_samples, save, spread,
+};
 
 /// The time that the baseline covers: the field report's hour.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(3_600);
 /// Samples that are kept at the most: an hour of 30 s, with room for one of 10 s.
 const DEFAULT_CAPACITY: usize = 360;
-/// Samples before anything is scored: the field report's 30 of 288.
-const DEFAULT_MIN_SAMPLES: usize = 30;
-/// Smallest spread as a share of the mean: a flat series must move by some percent to be strange.
-const DEFAULT_RELATIVE_FLOOR: f64 = 0.01;
-/// A deviation is squared: beyond this the square is no number any more.
-const LARGEST_DEVIATION: f64 = 1e150;
 
 /// Mean and sample standard deviation of the newest samples.
 ///
@@ -31,11 +27,6 @@ pub struct RollingZScore {
     capacity: usize,
     min_samples: usize,
     relative_floor: f64,
-    samples: VecDeque<(Timestamp, f64)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct State {
     samples: VecDeque<(Timestamp, f64)>,
 }
 
@@ -52,8 +43,8 @@ impl RollingZScore {
         Self {
             window,
             capacity: DEFAULT_CAPACITY,
-            min_samples: DEFAULT_MIN_SAMPLES,
-            relative_floor: DEFAULT_RELATIVE_FLOOR,
+            min_samples: MIN_SAMPLES,
+            relative_floor: RELATIVE_FLOOR,
             samples: VecDeque::new(),
         }
     }
@@ -76,7 +67,7 @@ impl RollingZScore {
     /// Smallest spread as a share of the mean; negative or NaN counts as 0.
     #[must_use]
     pub fn relative_floor(mut self, share: f64) -> Self {
-        self.relative_floor = if share.is_finite() { share.max(0.0) } else { 0.0 };
+        self.relative_floor = super::share(share);
         self
     }
 
@@ -101,7 +92,7 @@ impl Scorer for RollingZScore {
     }
 
     fn observe(&mut self, at: Timestamp, value: f64) -> Score {
-        if !value.is_finite() || self.samples.back().is_some_and(|(last, _)| at <= *last) {
+        if refused(self.samples.back().map(|(last, _)| *last), at, value) {
             return Score::none(value, DataState::Error);
         }
         let from = time::minus(at, self.window);
@@ -113,26 +104,21 @@ impl Scorer for RollingZScore {
             Score::none(value, DataState::Warming { n: n as u64, of: self.min_samples as u64 })
         } else {
             let (mean, deviation) = self.moments();
-            let floor = self.relative_floor * mean.abs() + f64::MIN_POSITIVE;
-            Score::against(value, mean, deviation.max(floor).min(f64::MAX), self.default_threshold(), n as u64)
+            let spread = spread(deviation, mean, self.relative_floor);
+            Score::against(value, mean, spread, self.default_threshold(), n as u64)
         };
-        if n == self.capacity {
-            self.samples.pop_front();
-        }
+        let name = self.name();
+        make_room(&mut self.samples, self.capacity, name);
         self.samples.push_back((at, value));
         score
     }
 
     fn save(&self) -> Vec<u8> {
-        save(self.name(), &State { samples: self.samples.clone() })
+        save(self.name(), &SavedSamples { samples: self.samples.clone() })
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
-        let mut samples = restore::<State>(self.name(), bytes)?.samples;
-        while samples.len() > self.capacity {
-            samples.pop_front();
-        }
-        self.samples = samples;
+        self.samples = restore_samples(self.name(), bytes, self.capacity)?;
         Ok(())
     }
 

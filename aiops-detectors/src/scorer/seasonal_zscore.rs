@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use aiops_core::{DataState, time};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::{Score, Scorer, ScorerStateError, restore, save};
+use super::{SavedSamples, Score, Scorer, ScorerStateError, make_room, refused, restore_samples, save};
 
 /// Samples kept at the most: 25 hours at one sample in 15 s and some to spare.
 const MAX_SAMPLES: usize = 8_192;
@@ -25,11 +24,6 @@ pub struct SeasonalZScore {
     window: Duration,
     offset: Duration,
     min_samples: usize,
-    samples: VecDeque<(Timestamp, f64)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct State {
     samples: VecDeque<(Timestamp, f64)>,
 }
 
@@ -65,7 +59,7 @@ impl Scorer for SeasonalZScore {
     }
 
     fn observe(&mut self, at: Timestamp, value: f64) -> Score {
-        if !value.is_finite() || self.samples.back().is_some_and(|(last, _)| at <= *last) {
+        if refused(self.samples.back().map(|(last, _)| *last), at, value) {
             return Score::none(value, DataState::Error);
         }
         let to = time::minus(at, self.offset);
@@ -85,20 +79,18 @@ impl Scorer for SeasonalZScore {
             let spread = variance.sqrt().max(floor).min(f64::MAX);
             Score::against(value, mean, spread, self.default_threshold(), end as u64)
         };
-        if self.samples.len() == MAX_SAMPLES {
-            self.samples.pop_front();
-            metrics::counter!("aiops_scorer_samples_dropped_total", "scorer" => self.name()).increment(1);
-        }
+        let name = self.name();
+        make_room(&mut self.samples, MAX_SAMPLES, name);
         self.samples.push_back((at, value));
         score
     }
 
     fn save(&self) -> Vec<u8> {
-        save(self.name(), &State { samples: self.samples.clone() })
+        save(self.name(), &SavedSamples { samples: self.samples.clone() })
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
-        self.samples = restore::<State>(self.name(), bytes)?.samples;
+        self.samples = restore_samples(self.name(), bytes, MAX_SAMPLES)?;
         Ok(())
     }
 

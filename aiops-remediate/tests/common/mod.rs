@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod broken;
+pub(crate) mod careless;
 
 use std::path::PathBuf;
 
