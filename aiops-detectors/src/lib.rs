@@ -32,6 +32,7 @@
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod backtest;
 mod log_burst;
 mod scorer;
 mod series;
@@ -43,12 +44,15 @@ pub mod testing;
 pub use jiff;
 
 pub use crate::log_burst::LogBurst;
-pub use crate::scorer::{Ewma, Mad, RollingZScore, Score, Scorer, ScorerStateError, SeasonalZScore};
+pub use crate::scorer::{
+    DEFAULT_SCORER, Ewma, FieldReport, Mad, RollingZScore, Score, Scorer, ScorerStateError, SeasonalZScore,
+    scorer_by_name, scorer_names,
+};
 pub use crate::series::{
     Direction, InvalidSeriesDetector, MissingSamples, SeriesDetector, SeriesDetectorBuilder, SeriesRule,
 };
 pub use crate::source::{
-    BadRow, CsvError, CsvSamples, Full, Labels, LogBatch, LogLine, LogSource, MemoryLogSource, MemorySource,
-    MemorySpanSource, PushSource, Sample, SampleSource, Series, SeriesBatch, ServiceCount, SourceError, SpanBatch,
-    SpanRecord, SpanSource, read_csv,
+    BadRow, CsvError, CsvReader, CsvRow, CsvSamples, Full, Labels, LogBatch, LogLine, LogSource, MemoryLogSource,
+    MemorySource, MemorySpanSource, PushSource, RowFault, Sample, SampleSource, Series, SeriesBatch, ServiceCount,
+    SourceError, SpanBatch, SpanRecord, SpanSource, read_csv,
 };

@@ -1,6 +1,8 @@
 //! Scorers: how strange is this value, by what came before it?
 
+mod by_name;
 mod ewma;
+mod field_report;
 mod mad;
 mod rolling_zscore;
 mod seasonal_zscore;
@@ -14,7 +16,9 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::by_name::{DEFAULT_SCORER, scorer_by_name, scorer_names};
 pub use self::ewma::Ewma;
+pub use self::field_report::FieldReport;
 pub use self::mad::Mad;
 pub use self::rolling_zscore::RollingZScore;
 pub use self::seasonal_zscore::SeasonalZScore;
