@@ -1,14 +1,13 @@
 //! The distance from the median, in median absolute deviations.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use aiops_core::{DataState, time};
+use aiops_core::DataState;
 use jiff::Timestamp;
 
-use super::{
-    MIN_SAMPLES, RELATIVE_FLOOR, SavedSamples, Score, Scorer, ScorerStateError, refused, restore_samples, save, spread,
-};
+use super::samples::{Samples, nanos};
+use super::sorted::Sorted;
+use super::{MIN_SAMPLES, RELATIVE_FLOOR, Score, Scorer, ScorerStateError, spread};
 
 /// Makes the MAD of normal data its standard deviation: 1 / Phi^-1(3/4).
 const NORMAL: f64 = 1.482_602_218_505_602;
@@ -23,12 +22,13 @@ const DEFAULT_CAPACITY: usize = 288;
 #[derive(Debug, Clone)]
 pub struct Mad {
     capacity: usize,
-    window: Option<Duration>,
+    /// Nanoseconds.
+    window: Option<i64>,
     min_samples: usize,
     relative_floor: f64,
-    samples: VecDeque<(Timestamp, f64)>,
-    /// The same values, sorted.
-    sorted: Vec<f64>,
+    samples: Samples,
+    /// The same values.
+    sorted: Sorted,
 }
 
 impl Default for Mad {
@@ -47,15 +47,15 @@ impl Mad {
             window: None,
             min_samples: MIN_SAMPLES.min(capacity),
             relative_floor: RELATIVE_FLOOR,
-            samples: VecDeque::new(),
-            sorted: Vec::new(),
+            samples: Samples::default(),
+            sorted: Sorted::new(capacity),
         }
     }
 
-    /// Forgets samples older than this as well.
+    /// Forgets samples older than this as well (at most a hundred years).
     #[must_use]
     pub fn window(mut self, window: Duration) -> Self {
-        self.window = Some(window);
+        self.window = Some(nanos(window));
         self
     }
 
@@ -72,44 +72,6 @@ impl Mad {
         self.relative_floor = super::share(share);
         self
     }
-
-    fn forget_oldest(&mut self) {
-        if let Some((_, value)) = self.samples.pop_front() {
-            let place = self.sorted.partition_point(|x| x.total_cmp(&value).is_lt());
-            self.sorted.remove(place);
-        }
-    }
-
-    /// Median absolute deviation from `median`, walking outwards from it: linear, without a copy.
-    fn deviation(&self, median: f64) -> f64 {
-        let (mut left, mut right) = {
-            let split = self.sorted.partition_point(|x| *x < median);
-            (split, split)
-        };
-        let n = self.sorted.len();
-        let (mut before, mut latest) = (0.0, 0.0);
-        for _ in 0..=n / 2 {
-            let below = (left > 0).then(|| median - self.sorted[left - 1]);
-            let above = (right < n).then(|| self.sorted[right] - median);
-            before = latest;
-            latest = match (below, above) {
-                (Some(b), Some(a)) if b <= a => {
-                    left -= 1;
-                    b
-                }
-                (_, Some(a)) => {
-                    right += 1;
-                    a
-                }
-                (Some(b), None) => {
-                    left -= 1;
-                    b
-                }
-                (None, None) => latest,
-            };
-        }
-        if n % 2 == 1 { latest } else { before / 2.0 + latest / 2.0 }
-    }
 }
 
 impl Scorer for Mad {
@@ -122,53 +84,53 @@ impl Scorer for Mad {
     }
 
     fn observe(&mut self, at: Timestamp, value: f64) -> Score {
-        if refused(self.samples.back().map(|(last, _)| *last), at, value) {
+        // 0 and -0 are one value, also in the order of values.
+        let value = value + 0.0;
+        let Some(place) = self.samples.admit(at, value) else {
             return Score::none(value, DataState::Error);
-        }
+        };
         if let Some(window) = self.window {
-            let from = time::minus(at, window);
-            while self.samples.front().is_some_and(|(oldest, _)| *oldest < from) {
-                self.forget_oldest();
+            let from = place.saturating_sub(window);
+            while self.samples.oldest().is_some_and(|oldest| oldest.at < from) {
+                self.samples.forget_oldest().inspect(|old| self.sorted.remove(*old));
             }
         }
         let n = self.sorted.len();
+        let leaving = self.samples.oldest().filter(|_| n == self.capacity).map(|oldest| oldest.value);
         let score = if n < self.min_samples {
             Score::none(value, DataState::Warming { n: n as u64, of: self.min_samples as u64 })
         } else {
-            let upper = self.sorted[n / 2];
-            let median = if n % 2 == 1 { upper } else { self.sorted[n / 2 - 1] / 2.0 + upper / 2.0 };
-            let spread = spread(NORMAL * self.deviation(median), median, self.relative_floor);
+            let median = self.sorted.median();
+            let spread = spread(NORMAL * self.sorted.deviation(median), median, self.relative_floor);
             Score::against(value, median, spread, self.default_threshold(), n as u64)
         };
-        if n == self.capacity {
-            self.forget_oldest();
+        match leaving {
+            Some(leaving) => {
+                self.samples.forget_oldest();
+                self.sorted.replace(leaving, value);
+            }
+            None => self.sorted.insert(value),
         }
-        let place = self.sorted.partition_point(|x| x.total_cmp(&value).is_lt());
-        self.sorted.insert(place, value);
-        self.samples.push_back((at, value));
+        self.samples.push(place, value, self.capacity);
         score
     }
 
     fn save(&self) -> Vec<u8> {
-        save(self.name(), &SavedSamples { samples: self.samples.clone() })
+        self.samples.save(self.name())
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
-        let samples = restore_samples(self.name(), bytes, self.capacity)?;
-        self.sorted = samples.iter().map(|(_, value)| *value).collect();
-        self.sorted.sort_by(f64::total_cmp);
-        self.samples = samples;
+        self.samples = Samples::restore(self.name(), bytes, self.capacity)?;
+        self.sorted = Sorted::of(self.samples.values(), self.capacity);
         Ok(())
     }
 
     fn size_bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.samples.capacity() * size_of::<(Timestamp, f64)>()
-            + self.sorted.capacity() * size_of::<f64>()
+        size_of::<Self>() + self.samples.heap_bytes() + self.sorted.heap_bytes()
     }
 
     fn fresh(&self) -> Box<dyn Scorer> {
-        Box::new(Self { samples: VecDeque::new(), sorted: Vec::new(), ..*self })
+        Box::new(Self { samples: Samples::default(), sorted: Sorted::new(self.capacity), ..*self })
     }
 }
 

@@ -5,7 +5,9 @@ mod ewma;
 mod field_report;
 mod mad;
 mod rolling_zscore;
+mod samples;
 mod seasonal_zscore;
+mod sorted;
 mod tail;
 
 use std::collections::VecDeque;
@@ -49,29 +51,14 @@ fn refused(last: Option<Timestamp>, at: Timestamp, value: f64) -> bool {
     !value.is_finite() || last.is_some_and(|last| at <= last)
 }
 
-/// The state of scorers whose baseline is the samples themselves.
-#[derive(Serialize, Deserialize)]
-struct SavedSamples {
-    samples: VecDeque<(Timestamp, f64)>,
-}
-
-/// Saved samples, the newest `capacity` of them.
-fn restore_samples(
-    scorer: &'static str,
-    bytes: &[u8],
-    capacity: usize,
-) -> Result<VecDeque<(Timestamp, f64)>, ScorerStateError> {
-    let mut samples = restore::<SavedSamples>(scorer, bytes)?.samples;
-    samples.drain(..samples.len().saturating_sub(capacity));
-    Ok(samples)
-}
-
 /// Makes room for one more sample; counts what a bound drops that the scorer would still have used.
-fn make_room(samples: &mut VecDeque<(Timestamp, f64)>, capacity: usize, scorer: &'static str) {
-    if samples.len() >= capacity {
+fn make_room<T>(samples: &mut VecDeque<T>, capacity: usize, scorer: &'static str) -> bool {
+    let full = samples.len() >= capacity;
+    if full {
         samples.pop_front();
         metrics::counter!("aiops_scorer_samples_dropped_total", "scorer" => scorer).increment(1);
     }
+    full
 }
 
 /// How strange one value is.
@@ -221,7 +208,7 @@ impl Scorer for Box<dyn Scorer> {
 }
 
 /// Version of every saved scorer state.
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
 
 #[derive(Serialize)]
 struct SavedRef<'a, T> {

@@ -1,15 +1,12 @@
 //! The distance from the mean of the newest samples, in their standard deviations.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use aiops_core::{DataState, time};
+use aiops_core::DataState;
 use jiff::Timestamp;
 
-use super::{
-    LARGEST_DEVIATION, MIN_SAMPLES, RELATIVE_FLOOR, SavedSamples, Score, Scorer, ScorerStateError, make_room, refused,
-    restore_samples, save, spread,
-};
+use super::samples::{Samples, nanos};
+use super::{MIN_SAMPLES, RELATIVE_FLOOR, Score, Scorer, ScorerStateError, spread};
 
 /// The time that the baseline covers: the field report's hour.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(3_600);
@@ -23,11 +20,12 @@ const DEFAULT_CAPACITY: usize = 360;
 /// that are carried along drift. Default threshold: 3.
 #[derive(Debug, Clone)]
 pub struct RollingZScore {
-    window: Duration,
+    /// Nanoseconds.
+    window: i64,
     capacity: usize,
     min_samples: usize,
     relative_floor: f64,
-    samples: VecDeque<(Timestamp, f64)>,
+    samples: Samples,
 }
 
 impl Default for RollingZScore {
@@ -37,15 +35,15 @@ impl Default for RollingZScore {
 }
 
 impl RollingZScore {
-    /// A baseline of the samples that are no older than `window`, at most the newest 360 of them.
+    /// A baseline of the samples that are no older than `window` (at most a hundred years), at most the newest 360 of them.
     #[must_use]
     pub fn new(window: Duration) -> Self {
         Self {
-            window,
+            window: nanos(window),
             capacity: DEFAULT_CAPACITY,
             min_samples: MIN_SAMPLES,
             relative_floor: RELATIVE_FLOOR,
-            samples: VecDeque::new(),
+            samples: Samples::default(),
         }
     }
 
@@ -70,16 +68,6 @@ impl RollingZScore {
         self.relative_floor = super::share(share);
         self
     }
-
-    /// Mean and sample standard deviation; a sum of huge values must not overflow.
-    #[allow(clippy::cast_precision_loss)] // A few hundred samples.
-    fn moments(&self) -> (f64, f64) {
-        let n = self.samples.len() as f64;
-        let mean: f64 = self.samples.iter().map(|(_, value)| value / n).sum();
-        let square = |value: f64| (value - mean).clamp(-LARGEST_DEVIATION, LARGEST_DEVIATION).powi(2);
-        let squares: f64 = self.samples.iter().map(|(_, value)| square(*value)).sum();
-        (mean, (squares / (n - 1.0)).sqrt())
-    }
 }
 
 impl Scorer for RollingZScore {
@@ -92,42 +80,41 @@ impl Scorer for RollingZScore {
     }
 
     fn observe(&mut self, at: Timestamp, value: f64) -> Score {
-        if refused(self.samples.back().map(|(last, _)| *last), at, value) {
+        let Some(place) = self.samples.admit(at, value) else {
             return Score::none(value, DataState::Error);
-        }
-        let from = time::minus(at, self.window);
-        while self.samples.front().is_some_and(|(oldest, _)| *oldest < from) {
-            self.samples.pop_front();
+        };
+        let from = place.saturating_sub(self.window);
+        while self.samples.oldest().is_some_and(|oldest| oldest.at < from) {
+            self.samples.forget_oldest();
         }
         let n = self.samples.len();
         let score = if n < self.min_samples {
             Score::none(value, DataState::Warming { n: n as u64, of: self.min_samples as u64 })
         } else {
-            let (mean, deviation) = self.moments();
-            let spread = spread(deviation, mean, self.relative_floor);
+            let (mean, squares) = self.samples.moments(n);
+            let spread = spread((squares / (n as f64 - 1.0)).sqrt(), mean, self.relative_floor);
             Score::against(value, mean, spread, self.default_threshold(), n as u64)
         };
-        let name = self.name();
-        make_room(&mut self.samples, self.capacity, name);
-        self.samples.push_back((at, value));
+        self.samples.make_room(self.capacity, self.name());
+        self.samples.push(place, value, self.capacity);
         score
     }
 
     fn save(&self) -> Vec<u8> {
-        save(self.name(), &SavedSamples { samples: self.samples.clone() })
+        self.samples.save(self.name())
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
-        self.samples = restore_samples(self.name(), bytes, self.capacity)?;
+        self.samples = Samples::restore(self.name(), bytes, self.capacity)?;
         Ok(())
     }
 
     fn size_bytes(&self) -> usize {
-        size_of::<Self>() + self.samples.capacity() * size_of::<(Timestamp, f64)>()
+        size_of::<Self>() + self.samples.heap_bytes()
     }
 
     fn fresh(&self) -> Box<dyn Scorer> {
-        Box::new(Self { samples: VecDeque::new(), ..*self })
+        Box::new(Self { samples: Samples::default(), ..*self })
     }
 }
 

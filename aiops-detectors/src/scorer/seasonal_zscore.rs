@@ -1,12 +1,12 @@
 //! The field report's rule: the distance from the same hour a day ago, in standard deviations.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use aiops_core::{DataState, time};
+use aiops_core::DataState;
 use jiff::Timestamp;
 
-use super::{SavedSamples, Score, Scorer, ScorerStateError, make_room, refused, restore_samples, save};
+use super::samples::{Samples, nanos};
+use super::{Score, Scorer, ScorerStateError};
 
 /// Samples kept at the most: 25 hours at one sample in 15 s and some to spare.
 const MAX_SAMPLES: usize = 8_192;
@@ -21,10 +21,14 @@ const FLAT: f64 = 1e-9;
 /// at one million. Default threshold: 3.
 #[derive(Debug, Clone)]
 pub struct SeasonalZScore {
-    window: Duration,
-    offset: Duration,
+    /// Nanoseconds, as is the offset.
+    window: i64,
+    offset: i64,
     min_samples: usize,
-    samples: VecDeque<(Timestamp, f64)>,
+    samples: Samples,
+    /// Samples that stood within the offset's end at the last value: the search for the window's end
+    /// goes on from there. Not saved: it is found again.
+    end: usize,
 }
 
 impl Default for SeasonalZScore {
@@ -35,10 +39,10 @@ impl Default for SeasonalZScore {
 }
 
 impl SeasonalZScore {
-    /// A baseline of `window`, `offset` ago.
+    /// A baseline of `window`, `offset` ago; each at most a hundred years.
     #[must_use]
     pub fn new(window: Duration, offset: Duration) -> Self {
-        Self { window, offset, min_samples: 2, samples: VecDeque::new() }
+        Self { window: nanos(window), offset: nanos(offset), min_samples: 2, samples: Samples::default(), end: 0 }
     }
 
     /// Samples that the baseline needs; at least 2, since one has no deviation.
@@ -46,6 +50,20 @@ impl SeasonalZScore {
     pub fn min_samples(mut self, min_samples: usize) -> Self {
         self.min_samples = min_samples.max(2);
         self
+    }
+
+    /// Moves the window to where it stands for a value at `place`; the samples in it.
+    fn slide(&mut self, place: i64) -> usize {
+        let to = place.saturating_sub(self.offset);
+        let from = to.saturating_sub(self.window);
+        while self.samples.oldest().is_some_and(|oldest| oldest.at <= from) {
+            self.samples.forget_oldest();
+            self.end = self.end.saturating_sub(1);
+        }
+        while self.samples.get(self.end).is_some_and(|slot| slot.at <= to) {
+            self.end += 1;
+        }
+        self.end
     }
 }
 
@@ -59,47 +77,41 @@ impl Scorer for SeasonalZScore {
     }
 
     fn observe(&mut self, at: Timestamp, value: f64) -> Score {
-        if refused(self.samples.back().map(|(last, _)| *last), at, value) {
+        let Some(place) = self.samples.admit(at, value) else {
             return Score::none(value, DataState::Error);
-        }
-        let to = time::minus(at, self.offset);
-        let from = time::minus(to, self.window);
-        while self.samples.front().is_some_and(|(oldest, _)| *oldest <= from) {
-            self.samples.pop_front();
-        }
-        let end = self.samples.partition_point(|(when, _)| *when <= to);
-        let n = end as f64;
-        let score = if end < self.min_samples {
-            Score::none(value, DataState::Warming { n: end as u64, of: self.min_samples as u64 })
-        } else {
-            // Two passes, divided before they are added: no overflow, no cancellation.
-            let mean: f64 = self.samples.range(..end).map(|(_, x)| x / n).sum();
-            let variance: f64 = self.samples.range(..end).map(|(_, x)| (x - mean) * ((x - mean) / n)).sum();
-            let floor = FLAT * mean.abs().max(value.abs()) + f64::MIN_POSITIVE;
-            let spread = variance.sqrt().max(floor).min(f64::MAX);
-            Score::against(value, mean, spread, self.default_threshold(), end as u64)
         };
-        let name = self.name();
-        make_room(&mut self.samples, MAX_SAMPLES, name);
-        self.samples.push_back((at, value));
+        let n = self.slide(place);
+        let score = if n < self.min_samples {
+            Score::none(value, DataState::Warming { n: n as u64, of: self.min_samples as u64 })
+        } else {
+            let (mean, squares) = self.samples.moments(n);
+            let floor = FLAT * mean.abs().max(value.abs()) + f64::MIN_POSITIVE;
+            let spread = (squares / n as f64).sqrt().max(floor).min(f64::MAX);
+            Score::against(value, mean, spread, self.default_threshold(), n as u64)
+        };
+        if self.samples.make_room(MAX_SAMPLES, self.name()) {
+            self.end = self.end.saturating_sub(1);
+        }
+        self.samples.push(place, value, MAX_SAMPLES);
         score
     }
 
     fn save(&self) -> Vec<u8> {
-        save(self.name(), &SavedSamples { samples: self.samples.clone() })
+        self.samples.save(self.name())
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
-        self.samples = restore_samples(self.name(), bytes, MAX_SAMPLES)?;
+        self.samples = Samples::restore(self.name(), bytes, MAX_SAMPLES)?;
+        self.end = 0;
         Ok(())
     }
 
     fn size_bytes(&self) -> usize {
-        size_of::<Self>() + self.samples.capacity() * size_of::<(Timestamp, f64)>()
+        size_of::<Self>() + self.samples.heap_bytes()
     }
 
     fn fresh(&self) -> Box<dyn Scorer> {
-        Box::new(Self { samples: VecDeque::new(), ..*self })
+        Box::new(Self { samples: Samples::default(), end: 0, ..*self })
     }
 }
 
