@@ -54,5 +54,5 @@ pub use crate::series::{
 pub use crate::source::{
     BadRow, CsvError, CsvReader, CsvRow, CsvSamples, Full, Labels, LogBatch, LogLine, LogSource, MemoryLogSource,
     MemorySource, MemorySpanSource, PushSource, RowFault, Sample, SampleSource, Series, SeriesBatch, ServiceCount,
-    SourceError, SpanBatch, SpanRecord, SpanSource, read_csv,
+    SourceError, SpanBatch, SpanRecord, SpanSource, count_csv_rows, read_csv,
 };

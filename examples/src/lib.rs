@@ -1,5 +1,6 @@
 //! Shared parts of the example programs, and the doctests of the guides.
 
+pub mod backtest;
 pub mod decide;
 pub mod features;
 pub mod lines;
@@ -14,6 +15,8 @@ mod guides {
     struct Readme;
     #[doc = include_str!("../../CONTRIBUTING.md")]
     struct Contributing;
+    #[doc = include_str!("../../docs/guide/backtest.md")]
+    struct BacktestGuide;
     #[doc = include_str!("../../docs/guide/host.md")]
     struct HostGuide;
     #[doc = include_str!("../../docs/guide/operating.md")]

@@ -14,7 +14,7 @@ use aiops_core::BoxError;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use self::csv::{BadRow, CsvError, CsvReader, CsvRow, CsvSamples, RowFault, read_csv};
+pub use self::csv::{BadRow, CsvError, CsvReader, CsvRow, CsvSamples, RowFault, count_csv_rows, read_csv};
 pub use self::logs::{LogBatch, LogLine, LogSource, MemoryLogSource, ServiceCount};
 pub use self::memory::MemorySource;
 pub use self::push::{Full, PushSource};

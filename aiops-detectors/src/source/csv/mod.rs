@@ -5,7 +5,7 @@ mod time;
 
 use std::io::{self, BufRead};
 
-pub use self::reader::{CsvReader, CsvRow, RowFault};
+pub use self::reader::{CsvReader, CsvRow, RowFault, count_csv_rows};
 use super::Sample;
 
 /// Bad rows that are kept with their reason; further ones are only counted.

@@ -211,6 +211,41 @@ impl<R: BufRead> CsvReader<R> {
     }
 }
 
+/// How many rows a [`CsvReader`] gives of this input, whatever their faults: its lines that are not empty,
+/// without the header. Fast, for the share of a file that has been read or the length of a series.
+///
+/// # Errors
+/// Those of the reader.
+///
+/// ```
+/// assert_eq!(aiops_detectors::count_csv_rows("timestamp,value\r\n0,1\r\n\r\noops".as_bytes())?, 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn count_csv_rows(mut input: impl BufRead) -> std::io::Result<u64> {
+    input.skip_until(b'\n')?;
+    let mut rows = 0;
+    let mut is_row = false;
+    loop {
+        let buffer = match input.fill_buf() {
+            Ok(buffer) => buffer,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if buffer.is_empty() {
+            return Ok(rows + u64::from(is_row));
+        }
+        for byte in buffer {
+            match byte {
+                b'\n' => rows += u64::from(std::mem::take(&mut is_row)),
+                b'\r' => {}
+                _ => is_row = true,
+            }
+        }
+        let used = buffer.len();
+        input.consume(used);
+    }
+}
+
 fn sample(time: &str, value: &str) -> Result<Sample, RowFault> {
     let clip = |text: &str| aiops_core::text::clip(text, 40);
     if time.is_empty() {
@@ -315,6 +350,7 @@ mod tests {
             ]
         );
         assert_eq!(reader.bytes(), file.len() as u64);
+        assert_eq!(count_csv_rows(file.as_bytes()).unwrap(), 4);
     }
 
     #[test]

@@ -1,0 +1,178 @@
+//! What would a scorer have told on yesterday's samples? The program around
+//! [`aiops_detectors::backtest`]; docs/guide/backtest.md describes it.
+
+pub mod args;
+mod faults;
+pub mod figures;
+mod files;
+mod progress;
+mod series;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use aiops_core::text;
+use aiops_detectors::scorer_by_name;
+
+use self::args::Options;
+use self::faults::Faults;
+use self::figures::{Figures, cells, columns};
+use self::progress::Progress;
+use self::series::Lane;
+
+/// Least width of a column of figures.
+const LEAST_WIDTH: usize = 8;
+
+/// Where the program writes.
+pub struct Console<'a> {
+    /// Figures.
+    pub out: &'a mut dyn Write,
+    /// Progress and errors.
+    pub err: &'a mut dyn Write,
+    /// Whether `err` is a terminal.
+    pub terminal: bool,
+}
+
+impl std::fmt::Debug for Console<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Console").field("terminal", &self.terminal).finish_non_exhaustive()
+    }
+}
+
+/// Runs it; gives how many files or paths could not be read or written, each told on `err`.
+///
+/// # Errors
+/// A console that cannot be written to.
+pub fn run(options: &Options, console: Console<'_>) -> io::Result<u64> {
+    let lanes = lanes(options);
+    if let Some(Err(error)) = options.scores.as_ref().map(fs::create_dir_all) {
+        let out = options.scores.clone().unwrap_or_default();
+        writeln!(console.err, "backtest: could not create {}: {error}", out.display())?;
+        return Ok(1);
+    }
+    let (inputs, errors) = files::inputs(&options.paths, options.scores.as_deref());
+    let mut failed = errors.len() as u64;
+    let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
+    let total_bytes = inputs.iter().map(|input| size(&input.path)).sum();
+    let mut progress = Progress::new(console.err, console.terminal, total_bytes);
+    errors.iter().for_each(|error| progress.say(error));
+
+    let names: Vec<String> = inputs.iter().map(|input| input.relative.display().to_string()).collect();
+    let table = Table::new(options, &names);
+    let mut totals = vec![Figures::default(); lanes.len()];
+    let mut faults = Faults::default();
+    let mut read = 0;
+    table.header(console.out)?;
+    for (input, name) in inputs.iter().zip(&names) {
+        let outcome = series::run(input, &lanes, options.labels, &mut |bytes| progress.tick(name, bytes));
+        progress.file_done(size(&input.path));
+        progress.clear();
+        match outcome {
+            Err(error) => {
+                progress.say(&error);
+                failed += 1;
+            }
+            Ok(outcome) => {
+                read += 1;
+                outcome.note.iter().for_each(|note| progress.say(note));
+                faults.merge(outcome.faults);
+                for ((total, figures), lane) in totals.iter_mut().zip(&outcome.figures).zip(&lanes) {
+                    table.line(console.out, name, lane.scorer.name(), figures)?;
+                    total.merge(figures);
+                }
+                console.out.flush()?;
+            }
+        }
+    }
+    for (total, lane) in totals.iter().zip(&lanes) {
+        table.line(console.out, &format!("total of {read}"), lane.scorer.name(), total)?;
+    }
+    summary(console.out, options, &lanes, &totals, read, &faults)?;
+    console.out.flush()?;
+    Ok(failed)
+}
+
+fn lanes(options: &Options) -> Vec<Lane> {
+    let several = options.scorers.len() > 1;
+    let lane = |name: &String| {
+        let scorer = scorer_by_name(name)?;
+        let threshold = options.threshold.unwrap_or_else(|| scorer.default_threshold());
+        let out = options.scores.as_ref().map(|out| if several { out.join(name) } else { out.clone() });
+        Some(Lane { scorer, threshold, out })
+    };
+    options.scorers.iter().filter_map(lane).collect()
+}
+
+/// What follows the table: thresholds, rates, bad rows.
+fn summary(
+    out: &mut dyn Write,
+    options: &Options,
+    lanes: &[Lane],
+    totals: &[Figures],
+    read: u64,
+    faults: &Faults,
+) -> io::Result<()> {
+    let number = text::number;
+    writeln!(out)?;
+    for (lane, total) in lanes.iter().zip(totals) {
+        let name = lane.scorer.name();
+        let wanted = number(options.alerts_per_week);
+        write!(
+            out,
+            "{name}: threshold {} gave {:.2} alerts a day over all {read} series; ",
+            number(lane.threshold),
+            total.alerts_a_day
+        )?;
+        match total.suggest(options.alerts_per_week) {
+            Some((threshold, rate)) => {
+                writeln!(out, "for {wanted} a week and series take {} (gives {rate:.2})", number(threshold))?;
+            }
+            None if total.has_scores() => writeln!(out, "no threshold gives as few as {wanted} a week and series")?,
+            None => writeln!(out, "nothing scored")?,
+        }
+    }
+    let lines = faults.lines();
+    if !lines.is_empty() {
+        writeln!(out, "\nrows that could not be scored (score 0):")?;
+    }
+    lines.iter().try_for_each(|line| writeln!(out, "  {line}"))
+}
+
+/// The table, a line as soon as its file is done.
+struct Table<'a> {
+    options: &'a Options,
+    name_width: usize,
+    scorer_width: usize,
+    columns: Vec<String>,
+}
+
+impl<'a> Table<'a> {
+    fn new(options: &'a Options, names: &[String]) -> Self {
+        let longest = |names: &[String]| names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        let scorer_width = if options.scorers.len() > 1 { 2 + longest(&options.scorers) } else { 0 };
+        let columns = columns(options.labels, options.alerts_per_week);
+        Self { options, name_width: longest(names).max("total of 99999".len()), scorer_width, columns }
+    }
+
+    fn header(&self, out: &mut dyn Write) -> io::Result<()> {
+        let scorer = if self.scorer_width > 0 { "  scorer" } else { "" };
+        self.row(out, "series", scorer, &self.columns)
+    }
+
+    fn line(&self, out: &mut dyn Write, name: &str, scorer: &str, figures: &Figures) -> io::Result<()> {
+        let scorer = if self.scorer_width > 0 { format!("  {scorer}") } else { String::new() };
+        let cells = cells(figures, self.options.labels, self.options.alerts_per_week);
+        self.row(out, name, &scorer, &cells)
+    }
+
+    fn row(&self, out: &mut dyn Write, name: &str, scorer: &str, cells: &[String]) -> io::Result<()> {
+        write!(out, "{name:<0$}{scorer:<1$}", self.name_width, self.scorer_width)?;
+        for (cell, column) in cells.iter().zip(&self.columns) {
+            // Room for what a column holds: a delay is the longest.
+            let width = if column == "delay" { 14 } else { LEAST_WIDTH.max(column.len()) };
+            write!(out, "  {cell:>width$}")?;
+        }
+        writeln!(out)
+    }
+}

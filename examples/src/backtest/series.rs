@@ -1,0 +1,266 @@
+//! One file through all scorers, row by row.
+
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use aiops_detectors::backtest::{Episodes, EventScorer, skipped};
+use aiops_detectors::{CsvReader, CsvRow, Sample, Scorer, count_csv_rows};
+use jiff::Timestamp;
+
+use super::faults::Faults;
+use super::figures::Figures;
+use super::files::Input;
+
+/// Read and written at once: as large as helps.
+const BUFFER: usize = 1 << 18;
+/// Rows between two signs of progress.
+const TICK: u64 = 1 << 14;
+
+/// One scorer of a run.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// An empty scorer.
+    pub(super) scorer: Box<dyn Scorer>,
+    /// Alerts from this statistic on.
+    pub(super) threshold: f64,
+    /// Where its scores go.
+    pub(super) out: Option<PathBuf>,
+}
+
+/// What a file gave.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// One for each scorer.
+    pub(super) figures: Vec<Figures>,
+    /// Its bad rows.
+    pub(super) faults: Faults,
+    /// What a person should know beside that.
+    pub(super) note: Option<String>,
+}
+
+/// Runs a file through all lanes. `progress` is told how many bytes have been read.
+///
+/// # Errors
+/// What is wrong with the file as a whole, or with where the scores go.
+pub(super) fn run(
+    input: &Input,
+    lanes: &[Lane],
+    labels: bool,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Outcome, String> {
+    let read_error = |error: &dyn std::fmt::Display| format!("{}: {error}", input.path.display());
+    let open = || File::open(&input.path).map(|file| BufReader::with_capacity(BUFFER, file));
+    let mut rows =
+        CsvReader::new(open().map_err(|error| read_error(&error))?).map_err(|error| read_error(&chain(&error)))?;
+    let mut outcome = Outcome::default();
+    // The first share of a series is not scored: its length must be known before.
+    let mut score_from = None;
+    if labels && rows.has_label() {
+        let count = open().and_then(count_csv_rows).map_err(|error| read_error(&error))?;
+        score_from = Some(skipped(count));
+    } else if labels {
+        outcome.note = Some(format!("{}: no column label", input.path.display()));
+    }
+    let mut running = Vec::new();
+    for lane in lanes {
+        running.push(Running::start(lane, input, score_from)?);
+    }
+    let (mut bad, mut count) = (0, 0);
+    let (mut first, mut last) = (None, None);
+    loop {
+        let bytes = rows.bytes();
+        let Some(row) = rows.next_row().map_err(|error| read_error(&chain(&error)))? else { break };
+        if count % TICK == 0 {
+            progress(bytes);
+        }
+        count += 1;
+        let sample = judge(&row, last, &input.path, &mut outcome.faults);
+        if let Some(sample) = sample {
+            first = first.or(Some(sample.at));
+            last = Some(sample.at);
+        }
+        bad += u64::from(sample.is_none());
+        let labelled = score_from.is_some() && labelled(&row, &input.path, &mut outcome.faults);
+        let scored = score_from.is_some_and(|from| count > from);
+        for lane in &mut running {
+            lane.take(&row, sample, scored.then_some((labelled, last)))?;
+        }
+    }
+    progress(rows.bytes());
+    // A sample stands for the time to the next one: two samples a day apart are two days.
+    let good = (count - bad) as f64;
+    let span = first.zip(last).map_or(0.0, |(first, last)| last.duration_since(first).as_secs_f64());
+    let days = if good > 1.0 { span / 86_400.0 * good / (good - 1.0) } else { 0.0 };
+    for lane in running {
+        let mut figures = lane.finish()?;
+        (figures.rows, figures.bad, figures.days) = (count, bad, days);
+        figures.alerts_a_day = if days > 0.0 { figures.alerts as f64 / days } else { 0.0 };
+        outcome.figures.push(figures);
+    }
+    Ok(outcome)
+}
+
+/// The sample of a row that can be scored; what is wrong with another one is counted.
+fn judge(row: &CsvRow<'_>, last: Option<Timestamp>, path: &Path, faults: &mut Faults) -> Option<Sample> {
+    match (&row.sample, last) {
+        (Err(fault), _) => {
+            faults.push(fault.kind(), path, row.line, || fault.to_string());
+            None
+        }
+        (Ok(sample), Some(last)) if sample.at <= last => {
+            let kind = if sample.at == last { "time repeats" } else { "time goes backwards" };
+            faults.push(kind, path, row.line, || kind.to_owned());
+            None
+        }
+        (Ok(sample), _) => Some(*sample),
+    }
+}
+
+/// A label is a number above 0; an empty one is none.
+fn labelled(row: &CsvRow<'_>, path: &Path, faults: &mut Faults) -> bool {
+    let label = row.label.as_deref().unwrap_or_default().trim();
+    match label {
+        "" | "0" => false,
+        "1" => true,
+        other => match other.parse::<f64>() {
+            Ok(number) => number > 0.0,
+            Err(_) => {
+                let text =
+                    || format!("label is no number: {:?} (the row is scored)", aiops_core::text::clip(other, 40));
+                faults.push("label is no number", path, row.line, text);
+                false
+            }
+        },
+    }
+}
+
+/// A lane on its way through a file.
+struct Running {
+    scorer: Box<dyn Scorer>,
+    threshold: f64,
+    out: Option<Scores>,
+    episodes: Episodes,
+    events: Option<EventScorer>,
+    figures: Figures,
+}
+
+impl Running {
+    fn start(lane: &Lane, input: &Input, score_from: Option<u64>) -> Result<Self, String> {
+        Ok(Self {
+            scorer: lane.scorer.fresh(),
+            threshold: lane.threshold,
+            out: lane.out.as_ref().map(|out| Scores::create(out.join(&input.relative), &input.path)).transpose()?,
+            episodes: Episodes::default(),
+            events: score_from.map(|_| EventScorer::default()),
+            figures: Figures::default(),
+        })
+    }
+
+    /// `labels`: the label of the row and the newest time, for rows that are scored against labels.
+    fn take(
+        &mut self,
+        row: &CsvRow<'_>,
+        sample: Option<Sample>,
+        labels: Option<(bool, Option<Timestamp>)>,
+    ) -> Result<(), String> {
+        let score = sample.map(|sample| self.scorer.observe(sample.at, sample.value));
+        let statistic = score.map_or(0.0, |score| score.statistic.abs());
+        let alert = statistic >= self.threshold;
+        self.episodes.push(alert);
+        self.figures.rates.push(statistic);
+        if let (Some(events), Some((labelled, at))) = (&mut self.events, labels) {
+            events.push(labelled, alert, at);
+        }
+        match &mut self.out {
+            Some(out) => out.write(&row.timestamp, statistic, alert),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> Result<Figures, String> {
+        if let Some(out) = self.out.take() {
+            out.finish()?;
+        }
+        self.figures.alerts = self.episodes.count();
+        self.figures.events = self.events.map(EventScorer::finish);
+        Ok(self.figures)
+    }
+}
+
+/// The scores of a file; they take their place when they are complete.
+struct Scores {
+    to: BufWriter<File>,
+    part: PathBuf,
+    path: PathBuf,
+    complete: bool,
+}
+
+impl Drop for Scores {
+    fn drop(&mut self) {
+        if !self.complete {
+            // What is left of a file that failed; the failure has been told.
+            let _ = fs::remove_file(&self.part);
+        }
+    }
+}
+
+impl Scores {
+    fn create(path: PathBuf, input: &Path) -> Result<Self, String> {
+        if super::files::same(&path, input) {
+            return Err(format!("{}: its scores would replace the file itself", input.display()));
+        }
+        let mut part = path.clone().into_os_string();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let create = || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let mut to = BufWriter::with_capacity(BUFFER, File::create(&part)?);
+            to.write_all(b"timestamp,score,alert\n")?;
+            Ok(to)
+        };
+        let to = create().map_err(|error: io::Error| format!("could not write {}: {error}", part.display()))?;
+        Ok(Self { to, part, path, complete: false })
+    }
+
+    fn write(&mut self, timestamp: &str, score: f64, alert: bool) -> Result<(), String> {
+        let timestamp = quoted(timestamp);
+        let alert = u8::from(alert);
+        let written = if score == 0.0 {
+            writeln!(self.to, "{timestamp},0,{alert}")
+        } else if score < 1e-4 {
+            writeln!(self.to, "{timestamp},{score:e},{alert}")
+        } else {
+            writeln!(self.to, "{timestamp},{score},{alert}")
+        };
+        written.map_err(|error| self.failed(&error))
+    }
+
+    fn finish(mut self) -> Result<(), String> {
+        self.to.flush().and_then(|()| fs::rename(&self.part, &self.path)).map_err(|error| self.failed(&error))?;
+        self.complete = true;
+        Ok(())
+    }
+
+    fn failed(&self, error: &io::Error) -> String {
+        format!("could not write {}: {error}", self.part.display())
+    }
+}
+
+/// A cell in quotes where it needs them.
+fn quoted(cell: &str) -> Cow<'_, str> {
+    if cell.contains(['"', ',', '\r']) {
+        Cow::Owned(format!("\"{}\"", cell.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(cell)
+    }
+}
+
+/// An error with its reasons.
+fn chain(error: &dyn std::error::Error) -> String {
+    let reason = error.source().map(|source| format!(": {source}"));
+    format!("{error}{}", reason.unwrap_or_default())
+}
