@@ -1,4 +1,7 @@
-//! Conformance suites of this crate's traits. Each gives the first broken line of the contract.
+//! Conformance suites of this crate's traits, and a suite of made series to compare scorers by. Each
+//! conformance suite gives the first broken line of the contract.
+
+pub mod synthetic;
 
 use aiops_core::testing::{Violation, ensure};
 use jiff::Timestamp;

@@ -1,0 +1,75 @@
+//! How a scorer does on made series: false alerts on healthy ones, injected faults that it catches.
+//!
+//! `cargo run --release --example synthetic -- [--scorer NAME] [--threshold T] [--kind NAME]`: without
+//! `--scorer` each one in turn. The series and the rules are those of
+//! `aiops_detectors::testing::synthetic`.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use aiops_detectors::testing::synthetic::{Evaluation, Kind};
+use aiops_detectors::{Ewma, Mad, RollingZScore, Scorer, SeasonalZScore};
+
+const USAGE: &str = "usage: synthetic [--scorer NAME] [--threshold T] [--kind NAME]";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            let _ = writeln!(io::stderr(), "synthetic: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn scorers() -> Vec<Box<dyn Scorer>> {
+    vec![
+        Box::new(SeasonalZScore::default()),
+        Box::new(RollingZScore::default()),
+        Box::new(Mad::default()),
+        Box::new(Ewma::default()),
+    ]
+}
+
+fn run() -> Result<(), String> {
+    let mut scorers = scorers();
+    let (mut kinds, mut evaluation) = (Vec::new(), Evaluation::default());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or(USAGE);
+        match argument.as_str() {
+            "--scorer" => {
+                let name = value()?;
+                let names: Vec<&str> = scorers.iter().map(|scorer| scorer.name()).collect();
+                let unknown = format!("no scorer {name:?}, there are {}", names.join(", "));
+                scorers.retain(|scorer| scorer.name() == name);
+                if scorers.is_empty() {
+                    return Err(unknown);
+                }
+            }
+            "--threshold" => {
+                let text = value()?;
+                let threshold = text.parse().map_err(|_| format!("--threshold {text:?} is no number"))?;
+                evaluation = evaluation.threshold(threshold);
+            }
+            "--kind" => {
+                let name = value()?;
+                let kind = Kind::ALL.iter().find(|kind| kind.name() == name);
+                kinds.push(*kind.ok_or_else(|| format!("no kind {name:?}"))?);
+            }
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    if !kinds.is_empty() {
+        evaluation = evaluation.kinds(kinds);
+    }
+    let mut output = io::stdout().lock();
+    for scorer in scorers {
+        match writeln!(output, "{}\n", evaluation.run(scorer.as_ref())) {
+            // The reader of a pipe went away: there is nobody to tell.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            outcome => outcome.map_err(|error| format!("standard output: {error}"))?,
+        }
+    }
+    Ok(())
+}
