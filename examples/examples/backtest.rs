@@ -1,6 +1,6 @@
 //! What would a scorer have told on yesterday's samples?
 //!
-//! `cargo run --release --example backtest -- [--scorer NAME] [--scores OUT] [--labels] PATH…`
+//! `cargo run --release --example backtest -- [--scorer NAME] [--scores OUT] [--labels] [--report OUT.html] PATH…`
 //! over CSV files or folders; docs/guide/backtest.md describes it. Exit code 1 where a file could not be read
 //! or written (the others still run), 2 for arguments that do not read.
 

@@ -169,6 +169,44 @@ fn a_suggested_threshold_gives_the_alerts_that_were_wanted() {
 }
 
 #[test]
+fn the_report_is_one_page_that_needs_nothing_else() {
+    let folder = folder("report");
+    let page = folder.join("page.html");
+    let odd = "a<b>&'c'.csv";
+    write(&folder.join("in").join(odd), series(1_000, &[500, 501]));
+    write(&folder.join("in/empty.csv"), "timestamp,value\n");
+    write(&folder.join("in/calm.csv"), series(1_000, &[]));
+    let (failed, _, told) = backtest(&[&"--scorer=mad,ewma", &"--labels", &"--report", &page, &folder.join("in")]);
+    assert_eq!((failed, told.lines().count()), (0, 1), "empty.csv has no labels: {told}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("a&lt;b&gt;&amp;&#39;c&#39;.csv") && !html.contains(odd), "names are text");
+    for outside in ["http", "<script", "<link", "url(", "@import", "src="] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    assert_eq!((html.matches("<section").count(), html.matches("role=\"img\"").count()), (2, 2));
+    assert_eq!(html.matches("class=\"l\" x=").count(), 1, "one labelled span");
+    let (failed, _, told) = backtest(&[&"--report", &folder.join("none/page.html"), &folder.join("in")]);
+    assert!(failed == 1 && told.contains("could not write"), "{told}");
+}
+
+#[test]
+fn a_report_over_many_series_stays_one_that_opens() {
+    let folder = folder("many");
+    for index in 0..130 {
+        let spikes: Vec<usize> = if index == 120 { vec![100, 200, 300] } else { Vec::new() };
+        write(&folder.join(format!("in/{index:03}.csv")), series(400, &spikes));
+    }
+    let page = folder.join("page.html");
+    backtest(&[&"--scorer=mad", &"--report", &page, &folder.join("in")]);
+    let html = fs::read_to_string(&page).unwrap();
+    assert_eq!(html.matches("<section").count(), 100);
+    assert!(
+        html.contains("<h3>120.csv</h3>") && html.contains("<td>129.csv</td>"),
+        "the one with alerts; all in the table"
+    );
+}
+
+#[test]
 #[ignore = "needs AIOPS_DATA"]
 fn figures_equal_those_of_the_projects_scorer() {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");

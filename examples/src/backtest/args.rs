@@ -18,6 +18,7 @@ what they would have told. docs/guide/backtest.md describes input, output and fi
   --alerts-per-week N    suggest a threshold for so many alerts a week and series (default 1)
   --scores OUT           write OUT/<path below the folder given>: timestamp,score,alert for every row
                          (several scorers: OUT/<scorer>/<path>)
+  --report OUT.html      write one page with figures and pictures
   --help                 this text, and the scorers";
 
 /// What is asked for.
@@ -33,6 +34,8 @@ pub struct Options {
     pub alerts_per_week: f64,
     /// Folder of the scores.
     pub scores: Option<PathBuf>,
+    /// File of the report.
+    pub report: Option<PathBuf>,
     /// Files and folders.
     pub paths: Vec<PathBuf>,
 }
@@ -49,6 +52,7 @@ impl Options {
             labels: false,
             alerts_per_week: 1.0,
             scores: None,
+            report: None,
             paths: Vec::new(),
         };
         let mut arguments = arguments.into_iter();
@@ -75,6 +79,7 @@ impl Options {
                 "--threshold" => options.threshold = Some(positive(name, &value()?)?),
                 "--alerts-per-week" => options.alerts_per_week = positive(name, &value()?)?,
                 "--scores" => options.scores = Some(value()?.into()),
+                "--report" => options.report = Some(value()?.into()),
                 _ => return Err(format!("unknown option {name}; --help lists them")),
             }
             if given.is_some() {

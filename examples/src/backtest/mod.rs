@@ -6,6 +6,7 @@ mod faults;
 pub mod figures;
 mod files;
 mod progress;
+mod report;
 mod series;
 
 use std::fs;
@@ -19,6 +20,7 @@ use self::args::Options;
 use self::faults::Faults;
 use self::figures::{Figures, cells, columns};
 use self::progress::Progress;
+use self::report::{Plot, Report};
 use self::series::Lane;
 
 /// Least width of a column of figures.
@@ -51,6 +53,16 @@ pub fn run(options: &Options, console: Console<'_>) -> io::Result<u64> {
         writeln!(console.err, "backtest: could not create {}: {error}", out.display())?;
         return Ok(1);
     }
+    // What cannot be written is better known before the run than after it.
+    let page = match options.report.as_deref().map(|path| (path, fs::File::create(path))) {
+        Some((path, Err(error))) => {
+            writeln!(console.err, "backtest: could not write {}: {error}", path.display())?;
+            return Ok(1);
+        }
+        Some((path, Ok(file))) => Some((path, file)),
+        None => None,
+    };
+    let mut report = page.is_some().then(|| Report::new(&lanes, options.labels, options.alerts_per_week));
     let (inputs, errors) = files::inputs(&options.paths, options.scores.as_deref());
     let mut failed = errors.len() as u64;
     let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
@@ -65,7 +77,9 @@ pub fn run(options: &Options, console: Console<'_>) -> io::Result<u64> {
     let mut read = 0;
     table.header(console.out)?;
     for (input, name) in inputs.iter().zip(&names) {
-        let outcome = series::run(input, &lanes, options.labels, &mut |bytes| progress.tick(name, bytes));
+        let mut plot = report.as_ref().map(|_| Plot::new(lanes.len()));
+        let mut tick = |bytes| progress.tick(name, bytes);
+        let outcome = series::run(input, &lanes, options.labels, plot.as_mut(), &mut tick);
         progress.file_done(size(&input.path));
         progress.clear();
         match outcome {
@@ -75,6 +89,9 @@ pub fn run(options: &Options, console: Console<'_>) -> io::Result<u64> {
             }
             Ok(outcome) => {
                 read += 1;
+                if let (Some(report), Some(plot)) = (&mut report, &plot) {
+                    report.push(name, &outcome.figures, plot);
+                }
                 outcome.note.iter().for_each(|note| progress.say(note));
                 faults.merge(outcome.faults);
                 for ((total, figures), lane) in totals.iter_mut().zip(&outcome.figures).zip(&lanes) {
@@ -88,8 +105,21 @@ pub fn run(options: &Options, console: Console<'_>) -> io::Result<u64> {
     for (total, lane) in totals.iter().zip(&lanes) {
         table.line(console.out, &format!("total of {read}"), lane.scorer.name(), total)?;
     }
-    summary(console.out, options, &lanes, &totals, read, &faults)?;
+    let (summary, faults) = (summary(options, &lanes, &totals, read), faults.lines());
+    writeln!(console.out)?;
+    summary.iter().try_for_each(|line| writeln!(console.out, "{line}"))?;
+    if !faults.is_empty() {
+        writeln!(console.out, "\nrows that could not be scored (score 0):")?;
+    }
+    faults.iter().try_for_each(|line| writeln!(console.out, "  {line}"))?;
     console.out.flush()?;
+    if let (Some(report), Some((path, file))) = (report, page) {
+        let mut file = io::BufWriter::new(file);
+        if let Err(error) = report.write(&mut file, &totals, &summary, &faults).and_then(|()| file.flush()) {
+            progress.say(&format!("could not write {}: {error}", path.display()));
+            failed += 1;
+        }
+    }
     Ok(failed)
 }
 
@@ -104,39 +134,22 @@ fn lanes(options: &Options) -> Vec<Lane> {
     options.scorers.iter().filter_map(lane).collect()
 }
 
-/// What follows the table: thresholds, rates, bad rows.
-fn summary(
-    out: &mut dyn Write,
-    options: &Options,
-    lanes: &[Lane],
-    totals: &[Figures],
-    read: u64,
-    faults: &Faults,
-) -> io::Result<()> {
+/// What follows the table: rates and thresholds, a line for each scorer.
+fn summary(options: &Options, lanes: &[Lane], totals: &[Figures], read: u64) -> Vec<String> {
     let number = text::number;
-    writeln!(out)?;
-    for (lane, total) in lanes.iter().zip(totals) {
-        let name = lane.scorer.name();
-        let wanted = number(options.alerts_per_week);
-        write!(
-            out,
-            "{name}: threshold {} gave {:.2} alerts a day over all {read} series; ",
-            number(lane.threshold),
-            total.alerts_a_day
-        )?;
-        match total.suggest(options.alerts_per_week) {
+    let wanted = number(options.alerts_per_week);
+    let line = |(lane, total): (&Lane, &Figures)| {
+        let suggestion = match total.suggest(options.alerts_per_week) {
             Some((threshold, rate)) => {
-                writeln!(out, "for {wanted} a week and series take {} (gives {rate:.2})", number(threshold))?;
+                format!("for {wanted} a week and series take {} (gives {rate:.2})", number(threshold))
             }
-            None if total.has_scores() => writeln!(out, "no threshold gives as few as {wanted} a week and series")?,
-            None => writeln!(out, "nothing scored")?,
-        }
-    }
-    let lines = faults.lines();
-    if !lines.is_empty() {
-        writeln!(out, "\nrows that could not be scored (score 0):")?;
-    }
-    lines.iter().try_for_each(|line| writeln!(out, "  {line}"))
+            None if total.has_scores() => format!("no threshold gives as few as {wanted} a week and series"),
+            None => "nothing scored".to_owned(),
+        };
+        let (name, threshold, a_day) = (lane.scorer.name(), number(lane.threshold), total.alerts_a_day);
+        format!("{name}: threshold {threshold} gave {a_day:.2} alerts a day over {read} series; {suggestion}")
+    };
+    lanes.iter().zip(totals).map(line).collect()
 }
 
 /// The table, a line as soon as its file is done.

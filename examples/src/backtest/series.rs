@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use aiops_core::Band;
 use aiops_detectors::backtest::{Episodes, EventScorer, skipped};
 use aiops_detectors::{CsvReader, CsvRow, Sample, Scorer, count_csv_rows};
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use super::faults::Faults;
 use super::figures::Figures;
 use super::files::Input;
+use super::report::{Mark, Plot};
 
 /// Read and written at once: as large as helps.
 const BUFFER: usize = 1 << 18;
@@ -40,7 +42,7 @@ pub(super) struct Outcome {
     pub(super) note: Option<String>,
 }
 
-/// Runs a file through all lanes. `progress` is told how many bytes have been read.
+/// Runs a file through all lanes. `progress` is told how many bytes have been read; `plot` gets the samples.
 ///
 /// # Errors
 /// What is wrong with the file as a whole, or with where the scores go.
@@ -48,6 +50,7 @@ pub(super) fn run(
     input: &Input,
     lanes: &[Lane],
     labels: bool,
+    mut plot: Option<&mut Plot>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Outcome, String> {
     let read_error = |error: &dyn std::fmt::Display| format!("{}: {error}", input.path.display());
@@ -63,7 +66,7 @@ pub(super) fn run(
     } else if labels {
         outcome.note = Some(format!("{}: no column label", input.path.display()));
     }
-    let mut running = Vec::new();
+    let (mut running, mut marks) = (Vec::new(), Vec::new());
     for lane in lanes {
         running.push(Running::start(lane, input, score_from)?);
     }
@@ -82,10 +85,19 @@ pub(super) fn run(
             last = Some(sample.at);
         }
         bad += u64::from(sample.is_none());
-        let labelled = score_from.is_some() && labelled(&row, &input.path, &mut outcome.faults);
+        let labelled = (score_from.is_some() || plot.is_some()) && labelled(&row, &input.path, &mut outcome.faults);
         let scored = score_from.is_some_and(|from| count > from);
+        marks.clear();
+        let mut band = None;
         for lane in &mut running {
-            lane.take(&row, sample, scored.then_some((labelled, last)))?;
+            let (mark, expected) = lane.take(&row, sample, scored.then_some((labelled, last)))?;
+            marks.push(mark);
+            band = band.or(if marks.len() == 1 { expected } else { None });
+        }
+        match (&mut plot, sample) {
+            (Some(plot), Some(sample)) => plot.push(sample.at, sample.value, band, &marks, labelled),
+            (Some(plot), None) if labelled => plot.label(),
+            _ => {}
         }
     }
     progress(rows.bytes());
@@ -158,25 +170,25 @@ impl Running {
         })
     }
 
-    /// `labels`: the label of the row and the newest time, for rows that are scored against labels.
+    /// What it scores, and the band it expected; `labels`: the label of the row and the newest time, for rows that are scored against labels.
     fn take(
         &mut self,
         row: &CsvRow<'_>,
         sample: Option<Sample>,
         labels: Option<(bool, Option<Timestamp>)>,
-    ) -> Result<(), String> {
+    ) -> Result<(Mark, Option<Band>), String> {
         let score = sample.map(|sample| self.scorer.observe(sample.at, sample.value));
-        let statistic = score.map_or(0.0, |score| score.statistic.abs());
+        let (statistic, band) = score.map_or((0.0, None), |score| (score.statistic.abs(), score.band));
         let alert = statistic >= self.threshold;
         self.episodes.push(alert);
         self.figures.rates.push(statistic);
         if let (Some(events), Some((labelled, at))) = (&mut self.events, labels) {
             events.push(labelled, alert, at);
         }
-        match &mut self.out {
-            Some(out) => out.write(&row.timestamp, statistic, alert),
-            None => Ok(()),
+        if let Some(out) = &mut self.out {
+            out.write(&row.timestamp, statistic, alert)?;
         }
+        Ok((Mark { score: statistic, alert }, band))
     }
 
     fn finish(mut self) -> Result<Figures, String> {
@@ -227,15 +239,18 @@ impl Scores {
     }
 
     fn write(&mut self, timestamp: &str, score: f64, alert: bool) -> Result<(), String> {
-        let timestamp = quoted(timestamp);
-        let alert = u8::from(alert);
-        let written = if score == 0.0 {
-            writeln!(self.to, "{timestamp},0,{alert}")
-        } else if score < 1e-4 {
-            writeln!(self.to, "{timestamp},{score:e},{alert}")
-        } else {
-            writeln!(self.to, "{timestamp},{score},{alert}")
+        let mut write = || {
+            self.to.write_all(quoted(timestamp).as_bytes())?;
+            if score == 0.0 {
+                self.to.write_all(b",0")?;
+            } else {
+                self.to.write_all(b",")?;
+                // Several times as fast as the standard library's way, and as exact.
+                serde_json::to_writer(&mut self.to, &score)?;
+            }
+            self.to.write_all(if alert { b",1\n" } else { b",0\n" })
         };
+        let written: io::Result<()> = write();
         written.map_err(|error| self.failed(&error))
     }
 
