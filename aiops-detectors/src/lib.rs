@@ -45,8 +45,8 @@ pub use jiff;
 
 pub use crate::log_burst::LogBurst;
 pub use crate::scorer::{
-    DEFAULT_SCORER, Ewma, FieldReport, Mad, RollingZScore, Score, Scorer, ScorerStateError, SeasonalZScore,
-    scorer_by_name, scorer_names,
+    DEFAULT_SCORER, Ewma, FieldReport, Mad, RollingZScore, Score, Scorer, ScorerStateError, SeasonalBaseline,
+    SeasonalZScore, scorer_by_name, scorer_names,
 };
 pub use crate::series::{
     Direction, InvalidSeriesDetector, MissingSamples, SeriesDetector, SeriesDetectorBuilder, SeriesRule,

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use aiops_detectors::testing::synthetic::{Evaluation, Kind};
-use aiops_detectors::{Ewma, Mad, RollingZScore, Scorer, SeasonalZScore};
+use aiops_detectors::{scorer_by_name, scorer_names};
 
 const USAGE: &str = "usage: synthetic [--scorer NAME] [--threshold T] [--kind NAME]";
 
@@ -22,17 +22,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn scorers() -> Vec<Box<dyn Scorer>> {
-    vec![
-        Box::new(SeasonalZScore::default()),
-        Box::new(RollingZScore::default()),
-        Box::new(Mad::default()),
-        Box::new(Ewma::default()),
-    ]
-}
-
 fn run() -> Result<(), String> {
-    let mut scorers = scorers();
+    let mut scorers = Vec::new();
     let (mut kinds, mut evaluation) = (Vec::new(), Evaluation::default());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -40,12 +31,9 @@ fn run() -> Result<(), String> {
         match argument.as_str() {
             "--scorer" => {
                 let name = value()?;
-                let names: Vec<&str> = scorers.iter().map(|scorer| scorer.name()).collect();
-                let unknown = format!("no scorer {name:?}, there are {}", names.join(", "));
-                scorers.retain(|scorer| scorer.name() == name);
-                if scorers.is_empty() {
-                    return Err(unknown);
-                }
+                let names = || scorer_names().collect::<Vec<_>>().join(", ");
+                let scorer = scorer_by_name(&name);
+                scorers.push(scorer.ok_or_else(|| format!("no scorer {name:?}, there are {}", names()))?);
             }
             "--threshold" => {
                 let text = value()?;
@@ -59,6 +47,9 @@ fn run() -> Result<(), String> {
             }
             _ => return Err(USAGE.to_owned()),
         }
+    }
+    if scorers.is_empty() {
+        scorers.extend(scorer_names().filter_map(scorer_by_name));
     }
     if !kinds.is_empty() {
         evaluation = evaluation.kinds(kinds);

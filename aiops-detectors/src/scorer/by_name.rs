@@ -1,6 +1,6 @@
 //! The shipped scorers by their names.
 
-use super::{Ewma, FieldReport, Mad, RollingZScore, Scorer, SeasonalZScore};
+use super::{Ewma, FieldReport, Mad, RollingZScore, Scorer, SeasonalBaseline, SeasonalZScore};
 
 /// The scorer that is taken where nothing is said.
 pub const DEFAULT_SCORER: &str = "seasonal_zscore";
@@ -13,6 +13,7 @@ const SCORERS: &[(&str, Constructor)] = &[
     ("field_report", || Box::new(FieldReport::default())),
     ("mad", || Box::new(Mad::default())),
     ("rolling_zscore", || Box::new(RollingZScore::default())),
+    ("seasonal_baseline", || Box::new(SeasonalBaseline::default())),
     ("seasonal_zscore", || Box::new(SeasonalZScore::default())),
 ];
 

@@ -6,6 +6,8 @@ mod field_report;
 mod mad;
 mod rolling_zscore;
 mod samples;
+mod season;
+mod seasonal_baseline;
 mod seasonal_zscore;
 mod sorted;
 mod tail;
@@ -23,6 +25,7 @@ pub use self::ewma::Ewma;
 pub use self::field_report::FieldReport;
 pub use self::mad::Mad;
 pub use self::rolling_zscore::RollingZScore;
+pub use self::seasonal_baseline::SeasonalBaseline;
 pub use self::seasonal_zscore::SeasonalZScore;
 
 /// Largest magnitude of a statistic: where a spread of nearly nothing would give more, or infinity.
