@@ -130,7 +130,7 @@ fn judge(row: &CsvRow<'_>, last: Option<Timestamp>, path: &Path, faults: &mut Fa
     }
 }
 
-/// A label is a number above 0; an empty one is none.
+/// A label is a number above 0, or `true`; an empty one is none.
 fn labelled(row: &CsvRow<'_>, path: &Path, faults: &mut Faults) -> bool {
     let label = row.label.as_deref().unwrap_or_default().trim();
     match label {
@@ -138,6 +138,9 @@ fn labelled(row: &CsvRow<'_>, path: &Path, faults: &mut Faults) -> bool {
         "1" => true,
         other => match other.parse::<f64>() {
             Ok(number) => number > 0.0,
+            // As pandas writes them.
+            Err(_) if other.eq_ignore_ascii_case("true") => true,
+            Err(_) if other.eq_ignore_ascii_case("false") => false,
             Err(_) => {
                 let text =
                     || format!("label is no number: {:?} (the row is scored)", aiops_core::text::clip(other, 40));
