@@ -1,9 +1,11 @@
 //! Scorers: how strange is this value, by what came before it?
 
+mod bank;
 mod by_name;
 mod ewma;
 mod field_report;
 mod mad;
+pub(crate) mod nested;
 mod rolling_zscore;
 mod samples;
 mod season;
@@ -20,6 +22,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::bank::{BankPart, ScorerBank};
 pub use self::by_name::{DEFAULT_SCORER, scorer_by_name, scorer_names};
 pub use self::ewma::Ewma;
 pub use self::field_report::FieldReport;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::rule::SeriesRule;
+use crate::scorer::nested::Nested;
 use crate::scorer::{Score, Scorer, ScorerStateError};
 use crate::source::{Labels, Sample};
 
@@ -41,7 +42,7 @@ pub(super) struct Saved {
     last_at: Option<Timestamp>,
     holds_since: Option<Timestamp>,
     firing: bool,
-    scorer: String,
+    scorer: Nested,
 }
 
 impl Track {
@@ -95,12 +96,12 @@ impl Track {
             last_at: self.last_at,
             holds_since: self.holds_since,
             firing: self.firing,
-            scorer: String::from_utf8_lossy(&self.scorer.save()).into_owned(),
+            scorer: self.scorer.save().into(),
         }
     }
 
     pub(super) fn restore(saved: Saved, mut scorer: Box<dyn Scorer>) -> Result<(Labels, Self), ScorerStateError> {
-        scorer.restore(saved.scorer.as_bytes())?;
+        scorer.restore(saved.scorer.as_ref())?;
         let seen = Seen::Unknown(DataState::NoData);
         let (last_at, holds_since, firing) = (saved.last_at, saved.holds_since, saved.firing);
         Ok((saved.labels, Self { scorer, last_at, holds_since, firing, seen }))
