@@ -125,8 +125,14 @@ fn scores_never_replace_what_was_read_or_each_other() {
     }
     let (a, b, out) = (folder.join("a/x.csv"), folder.join("b/x.csv"), folder.join("out"));
     let (failed, _, told) = backtest(&[&"--scores", &folder.join("a"), &a]);
-    assert!(failed == 1 && told.contains("would replace the file itself"), "{told}");
-    assert_eq!(fs::read_to_string(&a).unwrap(), text);
+    assert!(failed == 1 && told.contains("which was given"), "{told}");
+    let (failed, _, told) = backtest(&[&"--scores", &folder.join("b"), &folder.join("a"), &folder.join("b/x.csv")]);
+    assert!(failed == 2 && told.contains("which was given"), "{told}");
+    let (failed, _, told) = backtest(&[&"--report", &a, &a]);
+    assert!(failed == 1 && told.contains("it was given as input"), "{told}");
+    for name in ["a/x.csv", "b/x.csv"] {
+        assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), text, "{name}");
+    }
     let (failed, _, told) = backtest(&[&"--scores", &out, &a, &b, &a]);
     assert!(failed == 1 && told.contains("b/x.csv: its scores would replace those of"), "{told}");
     let (failed, printed, _) = backtest(&[&a, &b]);
@@ -166,6 +172,12 @@ fn a_suggested_threshold_gives_the_alerts_that_were_wanted() {
     let (_, printed, _) = backtest(&[&"--scorer", &"mad", &"--threshold", &threshold, &input]);
     let line = printed.lines().find(|line| line.starts_with("a.csv")).unwrap();
     assert_eq!(line.split_whitespace().nth(3), Some("4"), "two weeks: {line}");
+}
+
+#[test]
+fn what_cannot_be_read_twice_has_no_labels() {
+    let (failed, _, told) = backtest(&[&"--labels", &"/dev/null"]);
+    assert!(failed == 1 && told.contains("/dev/null: for --labels a file is read twice"), "{told}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Which files are read, and where their scores go.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,13 +14,14 @@ pub(super) struct Input {
     pub(super) relative: PathBuf,
 }
 
-/// The files of the paths given, each folder's sorted by path, and what could not be read.
+/// The files to read, each folder's sorted by path; all files given; what cannot be read.
 ///
 /// Folders are walked to the bottom for `*.csv`; a linked folder below is not followed, `out` is left out.
 #[must_use]
-pub(super) fn inputs(paths: &[PathBuf], out: Option<&Path>) -> (Vec<Input>, Vec<String>) {
+pub(super) fn inputs(paths: &[PathBuf], out: Option<&Path>) -> (Vec<Input>, Given, Vec<String>) {
+    let is_written = out.is_some();
     let out = out.and_then(|out| fs::canonicalize(out).ok());
-    let (mut found, mut errors) = (Vec::<Input>::new(), Vec::new());
+    let (mut found, mut given, mut errors) = (Vec::<Input>::new(), Given::default(), Vec::new());
     for path in paths {
         let mut files = Vec::new();
         match fs::metadata(path) {
@@ -34,13 +36,14 @@ pub(super) fn inputs(paths: &[PathBuf], out: Option<&Path>) -> (Vec<Input>, Vec<
             Ok(_) => files.push(path.clone()),
         }
         for file in files {
+            given.0.extend(fs::canonicalize(&file).ok());
             let relative = match file.strip_prefix(path) {
                 Ok(below) if !below.as_os_str().is_empty() => below.to_owned(),
                 _ => PathBuf::from(file.file_name().unwrap_or(file.as_os_str())),
             };
             match found.iter().find(|other| other.relative == relative) {
                 Some(other) if same(&other.path, &file) => {}
-                Some(other) if out.is_some() => {
+                Some(other) if is_written => {
                     let (other, file) = (other.path.display(), file.display());
                     errors.push(format!("{file}: its scores would replace those of {other}; run it by itself"));
                 }
@@ -48,7 +51,7 @@ pub(super) fn inputs(paths: &[PathBuf], out: Option<&Path>) -> (Vec<Input>, Vec<
             }
         }
     }
-    (found, errors)
+    (found, given, errors)
 }
 
 fn walk(folder: &Path, out: Option<&Path>, files: &mut Vec<PathBuf>, errors: &mut Vec<String>) {
@@ -79,8 +82,30 @@ fn walk(folder: &Path, out: Option<&Path>, files: &mut Vec<PathBuf>, errors: &mu
     }
 }
 
+/// All files that were given, also those that are not read: nothing is written over them.
+#[derive(Debug, Default)]
+pub(super) struct Given(BTreeSet<PathBuf>);
+
+impl Given {
+    /// Whether a given file lies there.
+    pub(super) fn holds(&self, path: &Path) -> bool {
+        fs::canonicalize(path).is_ok_and(|path| self.0.contains(&path))
+    }
+
+    /// Refuses to write scores where a given file lies.
+    ///
+    /// # Errors
+    /// Which one.
+    pub(super) fn spare(&self, input: &Input, out: &Path) -> Result<(), String> {
+        let place = out.join(&input.relative);
+        if !self.holds(&place) {
+            return Ok(());
+        }
+        Err(format!("{}: its scores would replace {}, which was given", input.path.display(), place.display()))
+    }
+}
+
 /// Whether two paths are one file.
-#[must_use]
-pub(super) fn same(one: &Path, other: &Path) -> bool {
+fn same(one: &Path, other: &Path) -> bool {
     one == other || matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
 }

@@ -7,7 +7,9 @@ pub mod figures;
 mod files;
 mod progress;
 mod report;
+mod scores;
 mod series;
+mod table;
 
 use std::fs;
 use std::io::{self, Write};
@@ -18,13 +20,12 @@ use aiops_detectors::scorer_by_name;
 
 use self::args::Options;
 use self::faults::Faults;
-use self::figures::{Figures, cells, columns};
+use self::figures::Figures;
+use self::files::Given;
 use self::progress::Progress;
 use self::report::{Plot, Report};
 use self::series::Lane;
-
-/// Least width of a column of figures.
-const LEAST_WIDTH: usize = 8;
+use self::table::Table;
 
 /// Where the program writes.
 pub struct Console<'a> {
@@ -48,22 +49,16 @@ impl std::fmt::Debug for Console<'_> {
 /// A console that cannot be written to.
 pub fn run(options: &Options, console: Console<'_>) -> io::Result<u64> {
     let lanes = lanes(options);
-    if let Some(Err(error)) = options.scores.as_ref().map(fs::create_dir_all) {
-        let out = options.scores.clone().unwrap_or_default();
-        writeln!(console.err, "backtest: could not create {}: {error}", out.display())?;
-        return Ok(1);
-    }
     // What cannot be written is better known before the run than after it.
-    let page = match options.report.as_deref().map(|path| (path, fs::File::create(path))) {
-        Some((path, Err(error))) => {
-            writeln!(console.err, "backtest: could not write {}: {error}", path.display())?;
+    let (inputs, given, errors) = files::inputs(&options.paths, options.scores.as_deref());
+    let page = match places(options, &given) {
+        Ok(page) => page,
+        Err(error) => {
+            writeln!(console.err, "backtest: {error}")?;
             return Ok(1);
         }
-        Some((path, Ok(file))) => Some((path, file)),
-        None => None,
     };
     let mut report = page.is_some().then(|| Report::new(&lanes, options.labels, options.alerts_per_week));
-    let (inputs, errors) = files::inputs(&options.paths, options.scores.as_deref());
     let mut failed = errors.len() as u64;
     let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
     let total_bytes = inputs.iter().map(|input| size(&input.path)).sum();
@@ -79,7 +74,8 @@ pub fn run(options: &Options, console: Console<'_>) -> io::Result<u64> {
     for (input, name) in inputs.iter().zip(&names) {
         let mut plot = report.as_ref().map(|_| Plot::new(lanes.len()));
         let mut tick = |bytes| progress.tick(name, bytes);
-        let outcome = series::run(input, &lanes, options.labels, plot.as_mut(), &mut tick);
+        let spared = lanes.iter().filter_map(|lane| lane.out.as_deref()).try_for_each(|out| given.spare(input, out));
+        let outcome = spared.and_then(|()| series::run(input, &lanes, options.labels, plot.as_mut(), &mut tick));
         progress.file_done(size(&input.path));
         progress.clear();
         match outcome {
@@ -123,6 +119,19 @@ pub fn run(options: &Options, console: Console<'_>) -> io::Result<u64> {
     Ok(failed)
 }
 
+/// Makes the folder of the scores and the file of the report.
+fn places(options: &Options, given: &Given) -> Result<Option<(PathBuf, fs::File)>, String> {
+    if let Some(out) = &options.scores {
+        fs::create_dir_all(out).map_err(|error| format!("could not create {}: {error}", out.display()))?;
+    }
+    let Some(path) = &options.report else { return Ok(None) };
+    if given.holds(path) {
+        return Err(format!("could not write {}: it was given as input", path.display()));
+    }
+    let file = fs::File::create(path).map_err(|error| format!("could not write {}: {error}", path.display()))?;
+    Ok(Some((path.clone(), file)))
+}
+
 fn lanes(options: &Options) -> Vec<Lane> {
     let several = options.scorers.len() > 1;
     let lane = |name: &String| {
@@ -150,42 +159,4 @@ fn summary(options: &Options, lanes: &[Lane], totals: &[Figures], read: u64) -> 
         format!("{name}: threshold {threshold} gave {a_day:.2} alerts a day over {read} series; {suggestion}")
     };
     lanes.iter().zip(totals).map(line).collect()
-}
-
-/// The table, a line as soon as its file is done.
-struct Table<'a> {
-    options: &'a Options,
-    name_width: usize,
-    scorer_width: usize,
-    columns: Vec<String>,
-}
-
-impl<'a> Table<'a> {
-    fn new(options: &'a Options, names: &[String]) -> Self {
-        let longest = |names: &[String]| names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-        let scorer_width = if options.scorers.len() > 1 { 2 + longest(&options.scorers) } else { 0 };
-        let columns = columns(options.labels, options.alerts_per_week);
-        Self { options, name_width: longest(names).max("total of 99999".len()), scorer_width, columns }
-    }
-
-    fn header(&self, out: &mut dyn Write) -> io::Result<()> {
-        let scorer = if self.scorer_width > 0 { "  scorer" } else { "" };
-        self.row(out, "series", scorer, &self.columns)
-    }
-
-    fn line(&self, out: &mut dyn Write, name: &str, scorer: &str, figures: &Figures) -> io::Result<()> {
-        let scorer = if self.scorer_width > 0 { format!("  {scorer}") } else { String::new() };
-        let cells = cells(figures, self.options.labels, self.options.alerts_per_week);
-        self.row(out, name, &scorer, &cells)
-    }
-
-    fn row(&self, out: &mut dyn Write, name: &str, scorer: &str, cells: &[String]) -> io::Result<()> {
-        write!(out, "{name:<0$}{scorer:<1$}", self.name_width, self.scorer_width)?;
-        for (cell, column) in cells.iter().zip(&self.columns) {
-            // Room for what a column holds: a delay is the longest.
-            let width = if column == "delay" { 14 } else { LEAST_WIDTH.max(column.len()) };
-            write!(out, "  {cell:>width$}")?;
-        }
-        writeln!(out)
-    }
 }

@@ -8,7 +8,9 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// Between two lines where there is no terminal.
 const LINE: Duration = Duration::from_secs(5);
 /// Cells of the bar.
-const WIDTH: usize = 24;
+const WIDTH: usize = 20;
+/// Longest line: a longer one would wrap, and a wrapped one cannot be redrawn.
+const LONGEST: usize = 78;
 
 /// A bar on a terminal, a line every five seconds elsewhere.
 pub(super) struct Progress<'a> {
@@ -77,8 +79,9 @@ fn line(done: u64, total: u64, elapsed: Duration, name: &str) -> String {
     let rate = mb / seconds;
     let left = if rate > 0.0 { (total as f64 / 1e6 - mb) / rate } else { 0.0 };
     let bar = format!("{}{}", "#".repeat(full), "-".repeat(WIDTH - full));
-    let name = aiops_core::text::clip(name, 30);
-    format!("[{bar}] {:3.0} % of {:.0} MB, {rate:.0} MB/s, {left:.0} s left: {name}", 100.0 * share, total as f64 / 1e6)
+    let total = total as f64 / 1e6;
+    let line = format!("[{bar}] {:3.0} % of {total:.0} MB, {rate:.0} MB/s, {left:.0} s left: {name}", 100.0 * share);
+    aiops_core::text::clip(&line, LONGEST)
 }
 
 #[cfg(test)]
@@ -87,7 +90,8 @@ mod tests {
 
     #[test]
     fn a_line_says_how_far_how_fast_and_how_long() {
-        let line = line(250_000_000, 1_000_000_000, Duration::from_secs(2), "a.csv");
-        assert_eq!(line, "[######------------------]  25 % of 1000 MB, 125 MB/s, 6 s left: a.csv");
+        let line = |name: &str| line(250_000_000, 1_000_000_000, Duration::from_secs(2), name);
+        assert_eq!(line("a.csv"), "[#####---------------]  25 % of 1000 MB, 125 MB/s, 6 s left: a.csv");
+        assert_eq!(line(&"long".repeat(50)).chars().count(), LONGEST);
     }
 }

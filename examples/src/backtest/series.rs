@@ -1,8 +1,7 @@
 //! One file through all scorers, row by row.
 
-use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use aiops_core::Band;
@@ -14,9 +13,8 @@ use super::faults::Faults;
 use super::figures::Figures;
 use super::files::Input;
 use super::report::{Mark, Plot};
+use super::scores::{BUFFER, Scores};
 
-/// Read and written at once: as large as helps.
-const BUFFER: usize = 1 << 18;
 /// Rows between two signs of progress.
 const TICK: u64 = 1 << 14;
 
@@ -55,6 +53,9 @@ pub(super) fn run(
 ) -> Result<Outcome, String> {
     let read_error = |error: &dyn std::fmt::Display| format!("{}: {error}", input.path.display());
     let open = || File::open(&input.path).map(|file| BufReader::with_capacity(BUFFER, file));
+    if labels && fs::metadata(&input.path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(read_error(&"for --labels a file is read twice, which this cannot be"));
+    }
     let mut rows =
         CsvReader::new(open().map_err(|error| read_error(&error))?).map_err(|error| read_error(&chain(&error)))?;
     let mut outcome = Outcome::default();
@@ -89,10 +90,12 @@ pub(super) fn run(
         let scored = score_from.is_some_and(|from| count > from);
         marks.clear();
         let mut band = None;
-        for lane in &mut running {
+        for (place, lane) in running.iter_mut().enumerate() {
             let (mark, expected) = lane.take(&row, sample, scored.then_some((labelled, last)))?;
             marks.push(mark);
-            band = band.or(if marks.len() == 1 { expected } else { None });
+            if place == 0 {
+                band = expected;
+            }
         }
         match (&mut plot, sample) {
             (Some(plot), Some(sample)) => plot.push(sample.at, sample.value, band, &marks, labelled),
@@ -166,7 +169,7 @@ impl Running {
         Ok(Self {
             scorer: lane.scorer.fresh(),
             threshold: lane.threshold,
-            out: lane.out.as_ref().map(|out| Scores::create(out.join(&input.relative), &input.path)).transpose()?,
+            out: lane.out.as_ref().map(|out| Scores::create(out.join(&input.relative))).transpose()?,
             episodes: Episodes::default(),
             events: score_from.map(|_| EventScorer::default()),
             figures: Figures::default(),
@@ -201,79 +204,6 @@ impl Running {
         self.figures.alerts = self.episodes.count();
         self.figures.events = self.events.map(EventScorer::finish);
         Ok(self.figures)
-    }
-}
-
-/// The scores of a file; they take their place when they are complete.
-struct Scores {
-    to: BufWriter<File>,
-    part: PathBuf,
-    path: PathBuf,
-    complete: bool,
-}
-
-impl Drop for Scores {
-    fn drop(&mut self) {
-        if !self.complete {
-            // What is left of a file that failed; the failure has been told.
-            let _ = fs::remove_file(&self.part);
-        }
-    }
-}
-
-impl Scores {
-    fn create(path: PathBuf, input: &Path) -> Result<Self, String> {
-        if super::files::same(&path, input) {
-            return Err(format!("{}: its scores would replace the file itself", input.display()));
-        }
-        let mut part = path.clone().into_os_string();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let create = || {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let mut to = BufWriter::with_capacity(BUFFER, File::create(&part)?);
-            to.write_all(b"timestamp,score,alert\n")?;
-            Ok(to)
-        };
-        let to = create().map_err(|error: io::Error| format!("could not write {}: {error}", part.display()))?;
-        Ok(Self { to, part, path, complete: false })
-    }
-
-    fn write(&mut self, timestamp: &str, score: f64, alert: bool) -> Result<(), String> {
-        let mut write = || {
-            self.to.write_all(quoted(timestamp).as_bytes())?;
-            if score == 0.0 {
-                self.to.write_all(b",0")?;
-            } else {
-                self.to.write_all(b",")?;
-                // Several times as fast as the standard library's way, and as exact.
-                serde_json::to_writer(&mut self.to, &score)?;
-            }
-            self.to.write_all(if alert { b",1\n" } else { b",0\n" })
-        };
-        let written: io::Result<()> = write();
-        written.map_err(|error| self.failed(&error))
-    }
-
-    fn finish(mut self) -> Result<(), String> {
-        self.to.flush().and_then(|()| fs::rename(&self.part, &self.path)).map_err(|error| self.failed(&error))?;
-        self.complete = true;
-        Ok(())
-    }
-
-    fn failed(&self, error: &io::Error) -> String {
-        format!("could not write {}: {error}", self.part.display())
-    }
-}
-
-/// A cell in quotes where it needs them.
-fn quoted(cell: &str) -> Cow<'_, str> {
-    if cell.contains(['"', ',', '\r']) {
-        Cow::Owned(format!("\"{}\"", cell.replace('"', "\"\"")))
-    } else {
-        Cow::Borrowed(cell)
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
     if let Some(at) = plain(text.as_bytes()) {
         return Some(at);
     }
+    // As some databases export them.
+    let text = text.strip_suffix(" UTC").unwrap_or(text);
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(at);
     }
@@ -101,6 +103,10 @@ mod tests {
             "2026-01-01",
             "2026-01-01T01:00:00+01:00",
             "2026-01-01 01:00:00+01:00",
+            "2026-01-01 01:00:00+01",
+            "2026-01-01 00:00:00 UTC",
+            "2026-01-01T00:00:00.000+0000",
+            "20260101T000000Z",
             "1767225600",
             "1767225600.0",
             "1.7672256e9",
