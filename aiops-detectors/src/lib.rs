@@ -46,7 +46,7 @@ pub use jiff;
 pub use crate::log_burst::LogBurst;
 pub use crate::scorer::{BankPart, ScorerBank};
 pub use crate::scorer::{
-    DEFAULT_SCORER, Ewma, FieldReport, Mad, RollingZScore, Score, Scorer, ScorerStateError, SeasonalBaseline,
+    Cusum, DEFAULT_SCORER, Ewma, FieldReport, Mad, RollingZScore, Score, Scorer, ScorerStateError, SeasonalBaseline,
     SeasonalZScore, scorer_by_name, scorer_names,
 };
 pub use crate::series::{

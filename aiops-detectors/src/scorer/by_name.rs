@@ -1,6 +1,6 @@
 //! The shipped scorers by their names.
 
-use super::{Ewma, FieldReport, Mad, RollingZScore, Scorer, SeasonalBaseline, SeasonalZScore};
+use super::{Cusum, Ewma, FieldReport, Mad, RollingZScore, Scorer, SeasonalBaseline, SeasonalZScore};
 
 /// The scorer that is taken where nothing is said.
 pub const DEFAULT_SCORER: &str = "seasonal_zscore";
@@ -9,6 +9,7 @@ type Constructor = fn() -> Box<dyn Scorer>;
 
 /// One line a scorer: the name is that of [`Scorer::name`], the settings are the default ones.
 const SCORERS: &[(&str, Constructor)] = &[
+    ("cusum", || Box::new(Cusum::default())),
     ("ewma", || Box::new(Ewma::default())),
     ("field_report", || Box::new(FieldReport::default())),
     ("mad", || Box::new(Mad::default())),

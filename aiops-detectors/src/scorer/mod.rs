@@ -2,6 +2,7 @@
 
 mod bank;
 mod by_name;
+mod cusum;
 mod ewma;
 mod field_report;
 mod mad;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::bank::{BankPart, ScorerBank};
 pub use self::by_name::{DEFAULT_SCORER, scorer_by_name, scorer_names};
+pub use self::cusum::Cusum;
 pub use self::ewma::Ewma;
 pub use self::field_report::FieldReport;
 pub use self::mad::Mad;

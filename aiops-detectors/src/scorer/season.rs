@@ -82,7 +82,7 @@ pub(super) struct Expected {
     /// A standard deviation, wider where the series has heavy tails.
     pub(super) spread: f64,
     /// The same without that.
-    core: f64,
+    pub(super) core: f64,
     phase: usize,
 }
 
