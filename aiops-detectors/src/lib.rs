@@ -44,11 +44,11 @@ pub mod testing;
 pub use jiff;
 
 pub use crate::log_burst::LogBurst;
-pub use crate::scorer::{BankPart, ScorerBank};
 pub use crate::scorer::{
-    Cusum, DEFAULT_SCORER, Ewma, FieldReport, Mad, RollingZScore, Score, Scorer, ScorerStateError, SeasonalBaseline,
-    SeasonalZScore, scorer_by_name, scorer_names,
+    Adaptive, Cusum, DEFAULT_SCORER, Ewma, FieldReport, Mad, RollingZScore, Score, Scorer, ScorerStateError,
+    SeasonalBaseline, SeasonalZScore, scorer_by_name, scorer_names,
 };
+pub use crate::scorer::{BankPart, ScorerBank};
 pub use crate::series::{
     Direction, InvalidSeriesDetector, MissingSamples, SeriesDetector, SeriesDetectorBuilder, SeriesRule,
 };

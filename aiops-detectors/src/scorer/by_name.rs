@@ -1,14 +1,15 @@
 //! The shipped scorers by their names.
 
-use super::{Cusum, Ewma, FieldReport, Mad, RollingZScore, Scorer, SeasonalBaseline, SeasonalZScore};
+use super::{Adaptive, Cusum, Ewma, FieldReport, Mad, RollingZScore, Scorer, SeasonalBaseline, SeasonalZScore};
 
 /// The scorer that is taken where nothing is said.
-pub const DEFAULT_SCORER: &str = "seasonal_zscore";
+pub const DEFAULT_SCORER: &str = "adaptive";
 
 type Constructor = fn() -> Box<dyn Scorer>;
 
 /// One line a scorer: the name is that of [`Scorer::name`], the settings are the default ones.
 const SCORERS: &[(&str, Constructor)] = &[
+    ("adaptive", || Box::new(Adaptive::new())),
     ("cusum", || Box::new(Cusum::default())),
     ("ewma", || Box::new(Ewma::default())),
     ("field_report", || Box::new(FieldReport::default())),

@@ -191,6 +191,7 @@ impl Scorer for Cusum {
                 Score {
                     surprise: if statistic == 0.0 { 0.0 } else { normal },
                     statistic,
+                    persisting: statistic,
                     value,
                     expected: level.is_finite().then_some(level),
                     // No single value is an alarm.

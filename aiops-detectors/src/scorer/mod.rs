@@ -1,5 +1,6 @@
 //! Scorers: how strange is this value, by what came before it?
 
+mod adaptive;
 mod bank;
 mod by_name;
 mod cusum;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::adaptive::Adaptive;
 pub use self::bank::{BankPart, ScorerBank};
 pub use self::by_name::{DEFAULT_SCORER, scorer_by_name, scorer_names};
 pub use self::cusum::Cusum;
@@ -78,6 +80,9 @@ pub struct Score {
     pub surprise: f64,
     /// The scorer's own measure, positive above the expectation. Finite.
     pub statistic: f64,
+    /// The statistic of an anomaly that goes on: as [`statistic`](Self::statistic), but for scorers that raise
+    /// a bar after an alert, without it. Finite.
+    pub persisting: f64,
     /// The value that was scored.
     pub value: f64,
     /// What was expected; none while nothing is.
@@ -93,7 +98,7 @@ pub struct Score {
 impl Score {
     /// No score, and why.
     pub(crate) fn none(value: f64, state: DataState) -> Self {
-        Self { surprise: 0.0, statistic: 0.0, value, expected: None, band: None, state, n: 0 }
+        Self { surprise: 0.0, statistic: 0.0, persisting: 0.0, value, expected: None, band: None, state, n: 0 }
     }
 
     /// A score against a centre and a spread of one unit of the statistic.
@@ -106,6 +111,7 @@ impl Score {
         Self {
             surprise: tail::decades(statistic),
             statistic,
+            persisting: statistic,
             value,
             expected: centre.is_finite().then_some(centre),
             band: finite.then_some(band),

@@ -188,7 +188,7 @@ impl<S: SampleSource> SeriesDetector<S> {
                 _ if stale => (1, 0.0, Sighting::Unknown(identity.clone(), DataState::Stale)),
                 Seen::Firing(sample) => {
                     let event = self.event(labels, &identity, sample);
-                    (2, sample.score.statistic.abs(), Sighting::Firing(Box::new(event)))
+                    (2, sample.score.persisting.abs(), Sighting::Firing(Box::new(event)))
                 }
                 Seen::Normal => (0, 0.0, Sighting::Normal(identity.clone())),
                 Seen::Unknown(data) => (1, 0.0, Sighting::Unknown(identity.clone(), *data)),
@@ -212,7 +212,7 @@ impl<S: SampleSource> SeriesDetector<S> {
     fn event(&self, labels: &Labels, identity: &Identity, firing: &track::Firing) -> DetectionEvent {
         let score = &firing.score;
         let mut signal = Signal::new(score.value)
-            .score(score.statistic.abs())
+            .score(score.persisting.abs())
             .threshold(self.rule.threshold)
             .window(self.window)
             .n(score.n)
@@ -230,7 +230,7 @@ impl<S: SampleSource> SeriesDetector<S> {
         if let Some(ratio) = signal.ratio() {
             signal = signal.with("ratio", ratio);
         }
-        let critical = self.rule.critical_at.is_some_and(|at| score.statistic.abs() >= at * self.rule.threshold);
+        let critical = self.rule.critical_at.is_some_and(|at| score.persisting.abs() >= at * self.rule.threshold);
         let severity = if critical { Severity::Critical } else { self.rule.severity };
         DetectionEvent::builder(self.kind.clone(), identity.service.clone(), severity, firing.at, &self.alertname)
             .labels(labels.clone())

@@ -45,18 +45,20 @@ pub struct SeriesRule {
 }
 
 impl SeriesRule {
-    /// Whether the conditions hold for one score.
-    pub(super) fn holds(&self, score: &Score, firing: bool) -> bool {
+    /// Whether the conditions hold for one score, where they `held` for the one before or not, and may be
+    /// `firing` by it.
+    pub(super) fn holds(&self, score: &Score, held: bool, firing: bool) -> bool {
         let Some(expected) = score.expected else { return false };
+        let statistic = if held { score.persisting } else { score.statistic };
         let side = match self.direction {
-            Direction::Up => score.statistic,
-            Direction::Down => -score.statistic,
-            Direction::Both => score.statistic.abs(),
+            Direction::Up => statistic,
+            Direction::Down => -statistic,
+            Direction::Both => statistic.abs(),
         };
         let threshold = if firing { self.threshold * (1.0 - self.hysteresis) } else { self.threshold };
         let change = (score.value - expected).abs();
         // A drop to nothing must pass the floor by what was expected, not by what is left.
-        let size = score.value.abs().max(if score.statistic < 0.0 { expected.abs() } else { 0.0 });
+        let size = score.value.abs().max(if statistic < 0.0 { expected.abs() } else { 0.0 });
         side > threshold
             && (self.floor <= 0.0 || size > self.floor)
             && change >= self.min_change

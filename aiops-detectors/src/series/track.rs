@@ -70,13 +70,13 @@ impl Track {
             self.last_at = Some(sample.at);
             let score = self.scorer.observe(sample.at, sample.value);
             taken = Some(score.state);
-            if !rule.holds(&score, self.firing) {
+            if !rule.holds(&score, self.holds_since.is_some(), self.firing) {
                 (self.holds_since, self.firing) = (None, false);
                 continue;
             }
             let since = *self.holds_since.get_or_insert(sample.at);
             self.firing = rule.for_duration == Duration::ZERO || time::since(sample.at, since) >= rule.for_duration;
-            let stronger = worst.as_ref().is_none_or(|w| score.statistic.abs() > w.score.statistic.abs());
+            let stronger = worst.as_ref().is_none_or(|w| score.persisting.abs() > w.score.persisting.abs());
             if self.firing && sample.at >= fresh_from && stronger {
                 worst = Some(Firing { at: sample.at, score });
             }
