@@ -175,6 +175,19 @@ fn a_suggested_threshold_gives_the_alerts_that_were_wanted() {
 }
 
 #[test]
+fn every_scorer_runs_over_the_shipped_series() {
+    let names: Vec<_> = aiops_detectors::scorer_names().collect();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/backtest");
+    let (failed, printed, told) = backtest(&[&"--labels", &"--scorer", &names.join(","), &data]);
+    assert_eq!((failed, told.as_str()), (0, ""));
+    for name in names {
+        let line = printed.lines().find(|line| line.starts_with("total of 1") && line.contains(name)).unwrap();
+        assert_eq!(line.split_whitespace().nth(4), Some("2016"), "{line}");
+        assert!(printed.lines().any(|line| line.starts_with(&format!("{name}: threshold "))), "{printed}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_twice_has_no_labels() {
     let (failed, _, told) = backtest(&[&"--labels", &"/dev/null"]);
     assert!(failed == 1 && told.contains("/dev/null: for --labels a file is read twice"), "{told}");

@@ -17,6 +17,8 @@ pub struct Figures {
     pub rows: u64,
     /// Rows that could not be scored.
     pub bad: u64,
+    /// Rows with enough samples before them.
+    pub scored: u64,
     /// Alert episodes.
     pub alerts: u64,
     /// Days that the samples cover, summed over series.
@@ -34,6 +36,7 @@ impl Figures {
     pub fn merge(&mut self, other: &Self) {
         self.rows += other.rows;
         self.bad += other.bad;
+        self.scored += other.scored;
         self.alerts += other.alerts;
         self.days += other.days;
         self.alerts_a_day += other.alerts_a_day;

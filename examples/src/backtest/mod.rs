@@ -153,7 +153,8 @@ fn summary(options: &Options, lanes: &[Lane], totals: &[Figures], read: u64) -> 
                 format!("for {wanted} a week and series take {} (gives {rate:.2})", number(threshold))
             }
             None if total.has_scores() => format!("no threshold gives as few as {wanted} a week and series"),
-            None => "nothing scored".to_owned(),
+            None if total.scored > 0 => "no score was above 0".to_owned(),
+            None => "no row had enough samples before it".to_owned(),
         };
         let (name, threshold, a_day) = (lane.scorer.name(), number(lane.threshold), total.alerts_a_day);
         format!("{name}: threshold {threshold} gave {a_day:.2} alerts a day over {read} series; {suggestion}")

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use aiops_core::Band;
+use aiops_core::{Band, DataState};
 use aiops_detectors::backtest::{Episodes, EventScorer, skipped};
 use aiops_detectors::{CsvReader, CsvRow, Sample, Scorer, count_csv_rows};
 use jiff::Timestamp;
@@ -186,6 +186,7 @@ impl Running {
         let score = sample.map(|sample| self.scorer.observe(sample.at, sample.value));
         let (statistic, band) = score.map_or((0.0, None), |score| (score.statistic.abs(), score.band));
         let alert = statistic >= self.threshold;
+        self.figures.scored += u64::from(score.is_some_and(|score| score.state == DataState::Ok));
         self.episodes.push(alert);
         self.figures.rates.push(statistic);
         if let (Some(events), Some((labelled, at))) = (&mut self.events, labels) {

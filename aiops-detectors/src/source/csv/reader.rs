@@ -313,6 +313,8 @@ fn unquote(row: &str) -> (String, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn cells(row: &str) -> Vec<String> {
@@ -365,5 +367,32 @@ mod tests {
         }
         assert_eq!(samples, [(2, Ok(1.0)), (3, Err(RowFault::TooLong)), (4, Ok(2.0))]);
         assert_eq!(reader.bytes(), text.len() as u64);
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_way_to_split_gives_what_the_slow_one_gives(row in "[a,\" ]{0,12}") {
+            let mut slow = Vec::new();
+            let mut rest = Some(row.as_str());
+            while let Some(row) = rest {
+                let (cell, after) = unquote(row);
+                slow.push(cell);
+                rest = after;
+            }
+            prop_assert_eq!(cells(&row), slow);
+        }
+
+        #[test]
+        fn any_bytes_give_as_many_rows_as_are_counted(bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b','), Just(b'"'), Just(b'1'), any::<u8>()], 0..80)) {
+            let file = [b"value,timestamp\n".as_slice(), &bytes].concat();
+            let mut reader = CsvReader::new(file.as_slice()).unwrap();
+            let mut rows = 0;
+            while let Some(row) = reader.next_row().unwrap() {
+                prop_assert!(row.sample.is_err() || row.sample.is_ok_and(|sample| sample.value.is_finite()));
+                rows += 1;
+            }
+            prop_assert_eq!(rows, count_csv_rows(file.as_slice()).unwrap());
+            prop_assert_eq!(reader.bytes(), file.len() as u64);
+        }
     }
 }
