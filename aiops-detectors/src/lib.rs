@@ -48,7 +48,7 @@ pub use crate::scorer::{
     Adaptive, Cusum, DEFAULT_SCORER, Ewma, FieldReport, Mad, RollingZScore, Score, Scorer, ScorerStateError,
     SeasonalBaseline, SeasonalZScore, scorer_by_name, scorer_names,
 };
-pub use crate::scorer::{BankPart, ScorerBank};
+pub use crate::scorer::{BankPart, Ensemble, EnsembleMeasure, Filled, InvalidEnsemble, MissingValues, ScorerBank};
 pub use crate::series::{
     Direction, InvalidSeriesDetector, MissingSamples, SeriesDetector, SeriesDetectorBuilder, SeriesRule,
 };

@@ -4,8 +4,10 @@ mod adaptive;
 mod bank;
 mod by_name;
 mod cusum;
+mod ensemble;
 mod ewma;
 mod field_report;
+mod filled;
 mod mad;
 pub(crate) mod nested;
 mod rolling_zscore;
@@ -28,8 +30,10 @@ pub use self::adaptive::Adaptive;
 pub use self::bank::{BankPart, ScorerBank};
 pub use self::by_name::{DEFAULT_SCORER, scorer_by_name, scorer_names};
 pub use self::cusum::Cusum;
+pub use self::ensemble::{Ensemble, EnsembleMeasure, InvalidEnsemble};
 pub use self::ewma::Ewma;
 pub use self::field_report::FieldReport;
+pub use self::filled::{Filled, MissingValues};
 pub use self::mad::Mad;
 pub use self::rolling_zscore::RollingZScore;
 pub use self::seasonal_baseline::SeasonalBaseline;
@@ -138,7 +142,8 @@ pub struct ScorerStateError {
 /// # Contract
 /// - A score uses only what came before the value: the scores of a prefix are those of the whole.
 /// - A value that is not finite, and one that is not later than the last, is refused: it scores 0 with
-///   the state `error` and changes nothing.
+///   the state `error` and changes nothing. Only NaN may mean something else, a missing value, where
+///   the host has chosen so ([`Filled`]).
 /// - Every number in a score is finite, whatever the input. Memory is bounded.
 /// - `save` and `restore` change no later score.
 ///

@@ -3,6 +3,7 @@
 
 pub mod synthetic;
 
+use aiops_core::DataState;
 use aiops_core::testing::{Violation, ensure};
 use jiff::Timestamp;
 
@@ -106,12 +107,17 @@ pub fn check_scorer(prototype: &dyn Scorer) -> Result<(), Violation> {
     }
     let before = one.save();
     let last = at(999);
-    for (time, odd) in [(at(1_000), f64::NAN), (at(1_000), f64::INFINITY), (last, 5.0), (at(5), 5.0)] {
+    for (time, odd) in [(at(1_000), f64::INFINITY), (at(1_000), f64::NEG_INFINITY), (last, 5.0), (at(5), 5.0)] {
         let score = one.observe(time, odd);
         let calm = score.surprise == 0.0 && score.statistic == 0.0;
         ensure(calm, "a sample that is refused scores 0", || format!("{score:?} for {odd} at {time}"))?;
     }
     ensure(one.save() == before, "a sample that is refused changes nothing", || "the state moved".to_owned())?;
+    let score = one.observe(at(1_000), f64::NAN);
+    let calm = score.surprise == 0.0 && score.statistic == 0.0 && one.save() == before;
+    let scored = score.statistic.is_finite() && score.surprise.is_finite() && score.surprise >= 0.0;
+    let sound = if score.state == DataState::Error { calm } else { scored };
+    ensure(sound, "NaN is refused, or scored as the value that it stands for", || format!("{score:?}"))?;
     for huge in [f64::MAX, f64::MIN, f64::MIN_POSITIVE / 4.0] {
         let mut scorer = prototype.fresh();
         for index in 0..600 {
