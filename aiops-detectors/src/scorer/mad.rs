@@ -91,12 +91,13 @@ impl Scorer for Mad {
         };
         if let Some(window) = self.window {
             let from = place.saturating_sub(window);
-            while self.samples.oldest().is_some_and(|oldest| oldest.at < from) {
-                self.samples.forget_oldest().inspect(|old| self.sorted.remove(*old));
+            while let Some(oldest) = self.samples.oldest().filter(|oldest| oldest.at < from) {
+                self.samples.forget_oldest();
+                self.sorted.remove(oldest.value);
             }
         }
         let n = self.sorted.len();
-        let leaving = self.samples.oldest().filter(|_| n == self.capacity).map(|oldest| oldest.value);
+        let leaving = self.samples.oldest().filter(|_| n == self.capacity).map(|slot| slot.value);
         let score = if n < self.min_samples {
             Score::none(value, DataState::Warming { n: n as u64, of: self.min_samples as u64 })
         } else {

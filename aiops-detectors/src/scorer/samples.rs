@@ -34,12 +34,15 @@ pub(super) struct Samples {
     base: Timestamp,
     /// Place of the newest sample; held here, where it can be read without waiting for the slots.
     last: i64,
+    /// The oldest sample, held here for the same reason: it is read when the one before it goes, and the
+    /// next value does not wait for it.
+    oldest: Option<Slot>,
     slots: VecDeque<Slot>,
 }
 
 impl Default for Samples {
     fn default() -> Self {
-        Self { base: Timestamp::UNIX_EPOCH, last: NEVER, slots: VecDeque::new() }
+        Self { base: Timestamp::UNIX_EPOCH, last: NEVER, oldest: None, slots: VecDeque::new() }
     }
 }
 
@@ -80,6 +83,7 @@ impl Samples {
             }
             Err(_) => false,
         });
+        self.oldest = self.slots.front().copied();
         self.base = at;
         0
     }
@@ -88,12 +92,13 @@ impl Samples {
         self.slots.get(index)
     }
 
-    pub(super) fn oldest(&self) -> Option<&Slot> {
-        self.slots.front()
+    pub(super) fn oldest(&self) -> Option<Slot> {
+        self.oldest
     }
 
-    pub(super) fn forget_oldest(&mut self) -> Option<f64> {
-        self.slots.pop_front().map(|slot| slot.value)
+    pub(super) fn forget_oldest(&mut self) {
+        self.slots.pop_front();
+        self.oldest = self.slots.front().copied();
     }
 
     /// Adds a sample that was admitted, of at most `capacity` in all.
@@ -104,12 +109,18 @@ impl Samples {
             self.slots.reserve_exact((n / GROWTH + GROWTH).min(capacity.saturating_sub(n)).max(1));
         }
         self.last = at;
-        self.slots.push_back(Slot { at, value });
+        let slot = Slot { at, value };
+        self.oldest.get_or_insert(slot);
+        self.slots.push_back(slot);
     }
 
     /// Makes room for one more sample; whether it had to.
     pub(super) fn make_room(&mut self, capacity: usize, scorer: &'static str) -> bool {
-        make_room(&mut self.slots, capacity, scorer)
+        let full = make_room(&mut self.slots, capacity, scorer);
+        if full {
+            self.oldest = self.slots.front().copied();
+        }
+        full
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = f64> {
@@ -189,6 +200,7 @@ impl Samples {
                 samples.slots.push_back(Slot { at, value });
             }
         }
+        samples.oldest = samples.slots.front().copied();
         Ok(samples)
     }
 }
