@@ -1,13 +1,13 @@
 //! Conformance suites of this crate's traits, and a suite of made series to compare scorers by. Each
 //! conformance suite gives the first broken line of the contract.
 
+mod scorer;
 pub mod synthetic;
 
-use aiops_core::DataState;
 use aiops_core::testing::{Violation, ensure};
 use jiff::Timestamp;
 
-use crate::scorer::Scorer;
+pub use self::scorer::check_scorer;
 use crate::source::{LogSource, SampleSource, SpanSource};
 
 /// Checks a sample source that holds at least one sample in `[from, to)`; not for a drained source.
@@ -76,56 +76,4 @@ pub async fn check_span_source(source: &dyn SpanSource, from: Timestamp, to: Tim
     ensure(sorted, "spans come oldest end first", || "they do not".to_owned())?;
     let empty = source.read(from, from).await.map_err(failed)?;
     ensure(empty.spans.is_empty(), "an empty range is empty and no error", || format!("{:?}", empty.spans.first()))
-}
-
-/// Checks a scorer: finite for any input, what is refused changes nothing, state reads back, an empty
-/// copy is empty.
-///
-/// # Errors
-/// The first violation.
-pub fn check_scorer(prototype: &dyn Scorer) -> Result<(), Violation> {
-    const STEP: i64 = 300;
-    let at = |index: i64| Timestamp::from_second(index * STEP).unwrap_or(Timestamp::UNIX_EPOCH);
-    let value = |index: i64| 10.0 + (index % 7) as f64 + if index % 211 == 210 { 90.0 } else { 0.0 };
-    let mut one = prototype.fresh();
-    let mut restored = prototype.fresh();
-    for index in 0..1_000 {
-        let score = one.observe(at(index), value(index));
-        let numbers = [score.statistic, score.surprise, score.expected.unwrap_or(0.0)];
-        let finite = numbers.iter().all(|number| number.is_finite()) && score.surprise >= 0.0;
-        ensure(finite, "a score is finite, its surprise not negative", || format!("{score:?} at {index}"))?;
-        let other = restored.observe(at(index), value(index));
-        ensure(score == other, "saved and loaded state decides the same", || {
-            format!("{score:?}, {other:?} at {index}")
-        })?;
-        if index % 97 == 0 {
-            let bytes = one.save();
-            restored = prototype.fresh();
-            let read = restored.restore(&bytes);
-            ensure(read.is_ok(), "saved state reads back", || format!("{read:?}"))?;
-        }
-    }
-    let before = one.save();
-    let last = at(999);
-    for (time, odd) in [(at(1_000), f64::INFINITY), (at(1_000), f64::NEG_INFINITY), (last, 5.0), (at(5), 5.0)] {
-        let score = one.observe(time, odd);
-        let calm = score.surprise == 0.0 && score.statistic == 0.0;
-        ensure(calm, "a sample that is refused scores 0", || format!("{score:?} for {odd} at {time}"))?;
-    }
-    ensure(one.save() == before, "a sample that is refused changes nothing", || "the state moved".to_owned())?;
-    let score = one.observe(at(1_000), f64::NAN);
-    let calm = score.surprise == 0.0 && score.statistic == 0.0 && one.save() == before;
-    let scored = score.statistic.is_finite() && score.surprise.is_finite() && score.surprise >= 0.0;
-    let sound = if score.state == DataState::Error { calm } else { scored };
-    ensure(sound, "NaN is refused, or scored as the value that it stands for", || format!("{score:?}"))?;
-    for huge in [f64::MAX, f64::MIN, f64::MIN_POSITIVE / 4.0] {
-        let mut scorer = prototype.fresh();
-        for index in 0..600 {
-            let score = scorer.observe(at(index), if index % 3 == 0 { huge } else { 1.0 });
-            let finite = score.statistic.is_finite() && score.surprise.is_finite();
-            ensure(finite, "a score is finite for any finite input", || format!("{score:?} for {huge}"))?;
-        }
-    }
-    let garbage = one.fresh().restore(b"{\"v\":999}");
-    ensure(garbage.is_err(), "state of another version is refused", || "it was taken".to_owned())
 }
