@@ -6,7 +6,7 @@ use std::time::Duration;
 use aiops_core::{DataState, Detector, Evaluation, Severity, Sighting, Tick};
 use aiops_detectors::jiff::Timestamp;
 use aiops_detectors::{
-    Direction, Labels, Mad, MemorySource, MissingSamples, PushSource, Sample, Series, SeriesDetector,
+    Adaptive, Direction, Labels, Mad, MemorySource, MissingSamples, PushSource, Sample, Series, SeriesDetector,
 };
 use proptest::prelude::*;
 
@@ -184,4 +184,27 @@ proptest! {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn an_outage_fires_from_its_start_to_its_end_though_the_scorer_raises_its_bar() {
+    let mut values: Vec<f64> = (0..600).map(|index| 10.0 + ((index * 7) % 11) as f64 / 10.0).collect();
+    values.extend([60.0; 6]);
+    values.extend([10.3, 10.1, 10.5, 10.0]);
+    let source = MemorySource::new("memory", vec![series("cart", "a", &values)]);
+    let detector = SeriesDetector::builder("Latency", source, Adaptive::new())
+        .service("cart")
+        .every(Duration::from_secs(300))
+        .lookback(Duration::from_secs(30 * 86_400))
+        .for_duration(Duration::from_secs(600))
+        .build()
+        .unwrap();
+    let mut firing = Vec::new();
+    for index in 600..610 {
+        let seen = evaluate(&detector, index + 1).await.sightings;
+        firing.push(matches!(seen[0], Sighting::Firing(_)));
+    }
+    // The way back to normal is a jump of its own, and may count for one sample.
+    assert_eq!(firing[..6], [false, false, true, true, true, true]);
+    assert_eq!(firing[7..], [false; 3]);
 }
