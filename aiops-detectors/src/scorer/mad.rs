@@ -5,8 +5,8 @@ use std::time::Duration;
 use aiops_core::DataState;
 use jiff::Timestamp;
 
-use super::samples::{Samples, nanos};
-use super::sorted::Sorted;
+use super::middle::Middle;
+use super::samples::{Samples, Slot, nanos};
 use super::{MIN_SAMPLES, RELATIVE_FLOOR, Score, Scorer, ScorerStateError, spread};
 
 /// Makes the MAD of normal data its standard deviation: 1 / Phi^-1(3/4).
@@ -27,8 +27,34 @@ pub struct Mad {
     min_samples: usize,
     relative_floor: f64,
     samples: Samples,
-    /// The same values.
-    sorted: Sorted,
+    /// Of the same values.
+    middle: Middle,
+    ahead: Ahead,
+}
+
+/// The oldest samples, read some at a time: where series are many, what leaves a window is in no cache, and
+/// so only each eighth value waits for it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ahead {
+    slots: [Slot; 8],
+    /// Which of these is the oldest now, and how many there are.
+    next: usize,
+    known: usize,
+    /// What their times are counted from.
+    base: Timestamp,
+}
+
+impl Ahead {
+    fn oldest(&mut self, samples: &Samples) -> Option<Slot> {
+        if self.next >= self.known || self.base != samples.base() {
+            (self.next, self.known) = (0, samples.len().min(self.slots.len()));
+            self.base = samples.base();
+            for (slot, sample) in self.slots.iter_mut().zip(samples.iter()) {
+                *slot = sample;
+            }
+        }
+        (self.next < self.known).then(|| self.slots[self.next])
+    }
 }
 
 impl Default for Mad {
@@ -48,7 +74,8 @@ impl Mad {
             min_samples: MIN_SAMPLES.min(capacity),
             relative_floor: RELATIVE_FLOOR,
             samples: Samples::default(),
-            sorted: Sorted::new(capacity),
+            middle: Middle::of(0),
+            ahead: Ahead::default(),
         }
     }
 
@@ -74,6 +101,16 @@ impl Mad {
     }
 }
 
+impl Mad {
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.ahead.oldest(&self.samples) {
+            self.ahead.next += 1;
+            self.samples.forget_oldest();
+            self.middle.remove(oldest.value);
+        }
+    }
+}
+
 impl Scorer for Mad {
     fn name(&self) -> &'static str {
         "mad"
@@ -84,34 +121,29 @@ impl Scorer for Mad {
     }
 
     fn observe(&mut self, at: Timestamp, value: f64) -> Score {
-        // 0 and -0 are one value, also in the order of values.
+        // 0 and -0 are one value, also where values are sorted.
         let value = value + 0.0;
         let Some(place) = self.samples.admit(at, value) else {
             return Score::none(value, DataState::Error);
         };
         if let Some(window) = self.window {
             let from = place.saturating_sub(window);
-            while let Some(oldest) = self.samples.oldest().filter(|oldest| oldest.at < from) {
-                self.samples.forget_oldest();
-                self.sorted.remove(oldest.value);
+            while self.ahead.oldest(&self.samples).is_some_and(|oldest| oldest.at < from) {
+                self.forget_oldest();
             }
         }
-        let n = self.sorted.len();
-        let leaving = self.samples.oldest().filter(|_| n == self.capacity).map(|slot| slot.value);
+        let n = self.middle.len();
         let score = if n < self.min_samples {
             Score::none(value, DataState::Warming { n: n as u64, of: self.min_samples as u64 })
         } else {
-            let median = self.sorted.median();
-            let spread = spread(NORMAL * self.sorted.deviation(median), median, self.relative_floor);
+            let (median, deviation) = self.middle.look(|| self.samples.values());
+            let spread = spread(NORMAL * deviation, median, self.relative_floor);
             Score::against(value, median, spread, self.default_threshold(), n as u64)
         };
-        match leaving {
-            Some(leaving) => {
-                self.samples.forget_oldest();
-                self.sorted.replace(leaving, value);
-            }
-            None => self.sorted.insert(value),
+        if n == self.capacity {
+            self.forget_oldest();
         }
+        self.middle.insert(value);
         self.samples.push(place, value, self.capacity);
         score
     }
@@ -122,16 +154,16 @@ impl Scorer for Mad {
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
         self.samples = Samples::restore(self.name(), bytes, self.capacity)?;
-        self.sorted = Sorted::of(self.samples.values(), self.capacity);
+        (self.middle, self.ahead) = (Middle::of(self.samples.len()), Ahead::default());
         Ok(())
     }
 
     fn size_bytes(&self) -> usize {
-        size_of::<Self>() + self.samples.heap_bytes() + self.sorted.heap_bytes()
+        size_of::<Self>() + self.samples.heap_bytes()
     }
 
     fn fresh(&self) -> Box<dyn Scorer> {
-        Box::new(Self { samples: Samples::default(), sorted: Sorted::new(self.capacity), ..*self })
+        Box::new(Self { samples: Samples::default(), middle: Middle::of(0), ahead: Ahead::default(), ..*self })
     }
 }
 

@@ -9,13 +9,13 @@ mod ewma;
 mod field_report;
 mod filled;
 mod mad;
+mod middle;
 pub(crate) mod nested;
 mod rolling_zscore;
 mod samples;
 mod season;
 mod seasonal_baseline;
 mod seasonal_zscore;
-mod sorted;
 mod tail;
 
 use std::collections::VecDeque;

@@ -14,14 +14,16 @@ const SECOND: i64 = 1_000_000_000;
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// Before any sample.
 const NEVER: i64 = i64::MIN;
+/// Age that is older than a window and an offset together: 250 years.
+const AGE: i64 = 250 * 365 * 86_400 * SECOND;
 /// Room grows by this share of what is there: doubling would leave half of it empty, for ever where
 /// a window bounds the samples.
-pub(super) const GROWTH: usize = 8;
+const GROWTH: usize = 8;
 /// Sums are kept in this many parts, so that an addition need not wait for the one before it.
 const LANES: usize = 4;
 
 /// One sample; four of them share a cache line.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Slot {
     /// Nanoseconds since the base of its [`Samples`].
     pub(super) at: i64,
@@ -34,15 +36,12 @@ pub(super) struct Samples {
     base: Timestamp,
     /// Place of the newest sample; held here, where it can be read without waiting for the slots.
     last: i64,
-    /// The oldest sample, held here for the same reason: it is read when the one before it goes, and the
-    /// next value does not wait for it.
-    oldest: Option<Slot>,
     slots: VecDeque<Slot>,
 }
 
 impl Default for Samples {
     fn default() -> Self {
-        Self { base: Timestamp::UNIX_EPOCH, last: NEVER, oldest: None, slots: VecDeque::new() }
+        Self { base: Timestamp::UNIX_EPOCH, last: NEVER, slots: VecDeque::new() }
     }
 }
 
@@ -68,22 +67,20 @@ impl Samples {
         let seconds = at.as_second() - self.base.as_second();
         let rest = i64::from(at.subsec_nanosecond() - self.base.subsec_nanosecond());
         match seconds.checked_mul(SECOND).and_then(|whole| whole.checked_add(rest)) {
-            Some(place) => (place > self.last).then_some(place),
-            None => (seconds > 0).then(|| self.move_base(at)),
+            // From the oldest to the newest it must fit, too.
+            Some(place) if place <= i64::MAX - AGE => (place > self.last).then_some(place),
+            _ => (seconds > 0).then(|| self.move_base(at)),
         }
     }
 
-    /// Counts from `at` on, centuries after the base; what is centuries older is forgotten.
+    /// Counts from `at` on, centuries after the base. What is older than `AGE` is older than any window:
+    /// it keeps its order, and no more.
     fn move_base(&mut self, at: Timestamp) -> i64 {
         let by = at.as_nanosecond() - self.base.as_nanosecond();
-        self.slots.retain_mut(|slot| match i64::try_from(i128::from(slot.at) - by) {
-            Ok(place) => {
-                slot.at = place;
-                true
-            }
-            Err(_) => false,
-        });
-        self.oldest = self.slots.front().copied();
+        for (slot, oldest) in self.slots.iter_mut().zip(-AGE..) {
+            slot.at = i64::try_from(i128::from(slot.at) - by).unwrap_or(i64::MIN).max(oldest);
+        }
+        self.last = self.slots.back().map_or(-AGE, |slot| slot.at);
         self.base = at;
         0
     }
@@ -92,13 +89,17 @@ impl Samples {
         self.slots.get(index)
     }
 
+    /// What times are counted from.
+    pub(super) fn base(&self) -> Timestamp {
+        self.base
+    }
+
     pub(super) fn oldest(&self) -> Option<Slot> {
-        self.oldest
+        self.slots.front().copied()
     }
 
     pub(super) fn forget_oldest(&mut self) {
         self.slots.pop_front();
-        self.oldest = self.slots.front().copied();
     }
 
     /// Adds a sample that was admitted, of at most `capacity` in all.
@@ -109,18 +110,17 @@ impl Samples {
             self.slots.reserve_exact((n / GROWTH + GROWTH).min(capacity.saturating_sub(n)).max(1));
         }
         self.last = at;
-        let slot = Slot { at, value };
-        self.oldest.get_or_insert(slot);
-        self.slots.push_back(slot);
+        self.slots.push_back(Slot { at, value });
     }
 
     /// Makes room for one more sample; whether it had to.
     pub(super) fn make_room(&mut self, capacity: usize, scorer: &'static str) -> bool {
-        let full = make_room(&mut self.slots, capacity, scorer);
-        if full {
-            self.oldest = self.slots.front().copied();
-        }
-        full
+        make_room(&mut self.slots, capacity, scorer)
+    }
+
+    /// All samples, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Slot> {
+        self.slots.iter().copied()
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = f64> {
@@ -200,7 +200,6 @@ impl Samples {
                 samples.slots.push_back(Slot { at, value });
             }
         }
-        samples.oldest = samples.slots.front().copied();
         Ok(samples)
     }
 }
@@ -244,20 +243,22 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_of_millennia_keeps_what_can_be_counted_and_goes_on() {
+    fn after_a_gap_of_millennia_all_is_in_order_and_as_old_as_it_can_be() {
+        const YEAR: i64 = 365 * 86_400;
         let mut samples = Samples::default();
         assert!(offer(&mut samples, Timestamp::MIN, 1.0));
         assert!(offer(&mut samples, second(0), 2.0));
         assert!(!offer(&mut samples, Timestamp::MIN, 3.0));
-        assert!(offer(&mut samples, second(200 * 365 * 86_400), 4.0));
-        assert_eq!(samples.values().collect::<Vec<_>>(), [2.0, 4.0]);
-        // The base has moved past what is 300 years old; the place of the rest went with it.
-        assert!(offer(&mut samples, second(300 * 365 * 86_400), 5.0));
-        assert_eq!(samples.values().collect::<Vec<_>>(), [4.0, 5.0]);
-        assert_eq!(samples.slots[1].at - samples.slots[0].at, 100 * 365 * 86_400 * SECOND);
+        assert!(offer(&mut samples, second(200 * YEAR), 4.0));
+        assert!(offer(&mut samples, second(300 * YEAR), 5.0));
+        let ages: Vec<i64> = samples.slots.iter().map(|slot| samples.last - slot.at).collect();
+        assert_eq!(ages[2..], [100 * YEAR * SECOND, 0]);
+        assert!(ages[0] > ages[1] && ages[1] > 200 * YEAR * SECOND, "{ages:?}");
         assert!(offer(&mut samples, Timestamp::MAX, 6.0));
         assert!(!offer(&mut samples, Timestamp::MAX, 7.0));
-        assert_eq!(samples.len(), 1);
+        assert!(samples.slots.iter().is_sorted_by(|a, b| a.at < b.at) && samples.len() == 5);
+        let restored = Samples::restore("s", &samples.save("s"), 10).unwrap();
+        assert_eq!((restored.slots, restored.base, restored.last), (samples.slots, samples.base, samples.last));
     }
 
     #[test]

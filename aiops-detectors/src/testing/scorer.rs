@@ -103,7 +103,7 @@ fn refuses(scorer: &mut dyn Scorer) -> Result<(), Violation> {
 fn odd_series(prototype: &dyn Scorer) -> Result<(), Violation> {
     type Make = fn(i64) -> (i64, f64);
     const DAY: i64 = 86_400;
-    let series: [(&str, Make); 12] = [
+    let series: [(&str, Make); 13] = [
         ("all equal", |index| (index * STEP, 42.0)),
         ("zeros of both signs", |index| (index * STEP, if index % 2 == 0 { 0.0 } else { -0.0 })),
         ("two values", |index| (index * STEP, (index % 2) as f64)),
@@ -115,6 +115,7 @@ fn odd_series(prototype: &dyn Scorer) -> Result<(), Violation> {
         ("every order of magnitude", |index| (index * STEP, 10f64.powi((index * 37 % 613 - 306) as i32))),
         ("gaps of years", |index| (index * 400 * DAY, (index % 5) as f64)),
         ("a gap of centuries", |index| (index * STEP + if index < 300 { 0 } else { 90_000 * DAY }, (index % 5) as f64)),
+        ("millennia apart", |index| (index * STEP + if index < 400 { 0 } else { 2_000_000 * DAY }, (index % 5) as f64)),
         ("times that jump", |index| (index * STEP + index * index * 7_919 % 600, (index % 5) as f64)),
     ];
     for (name, make) in series {
