@@ -34,6 +34,7 @@
 
 pub mod backtest;
 mod log_burst;
+mod random;
 mod scorer;
 mod series;
 mod source;
@@ -45,8 +46,8 @@ pub use jiff;
 
 pub use crate::log_burst::LogBurst;
 pub use crate::scorer::{
-    Adaptive, Cusum, DEFAULT_SCORER, Ewma, FieldReport, Mad, RollingZScore, Score, Scorer, ScorerStateError,
-    SeasonalBaseline, SeasonalZScore, scorer_by_name, scorer_names,
+    Adaptive, Cusum, DEFAULT_SCORER, Ewma, FieldReport, IsolationForest, Mad, RollingZScore, Score, Scorer,
+    ScorerStateError, SeasonalBaseline, SeasonalZScore, scorer_by_name, scorer_names,
 };
 pub use crate::scorer::{BankPart, Ensemble, EnsembleMeasure, Filled, InvalidEnsemble, MissingValues, ScorerBank};
 pub use crate::series::{

@@ -1,6 +1,8 @@
 //! The shipped scorers by their names.
 
-use super::{Adaptive, Cusum, Ewma, FieldReport, Mad, RollingZScore, Scorer, SeasonalBaseline, SeasonalZScore};
+use super::{
+    Adaptive, Cusum, Ewma, FieldReport, IsolationForest, Mad, RollingZScore, Scorer, SeasonalBaseline, SeasonalZScore,
+};
 
 /// The scorer that is taken where nothing is said.
 pub const DEFAULT_SCORER: &str = "adaptive";
@@ -13,6 +15,7 @@ const SCORERS: &[(&str, Constructor)] = &[
     ("cusum", || Box::new(Cusum::default())),
     ("ewma", || Box::new(Ewma::default())),
     ("field_report", || Box::new(FieldReport::default())),
+    ("isolation_forest", || Box::new(IsolationForest::default())),
     ("mad", || Box::new(Mad::default())),
     ("rolling_zscore", || Box::new(RollingZScore::default())),
     ("seasonal_baseline", || Box::new(SeasonalBaseline::default())),

@@ -6,10 +6,10 @@
 //! labels of a data set. The figures are those of no real system: they compare scorers, and show what
 //! shape of series one cannot cope with.
 
+mod distributions;
 mod evaluate;
 mod fault;
 mod kind;
-mod random;
 mod report;
 mod shapes;
 
@@ -20,8 +20,8 @@ use jiff::Timestamp;
 pub use self::evaluate::{Evaluation, evaluate};
 pub use self::fault::Fault;
 pub use self::kind::Kind;
-use self::random::Random;
 pub use self::report::{FaultFigures, HealthyRun, InjectedRun, KindFigures, Report};
+use crate::random::Random;
 use crate::source::Sample;
 
 const MINUTE: u64 = 60;
