@@ -29,10 +29,14 @@
 //!
 //! | feature | what it is for |
 //! |---|---|
+//! | `client` | the client of Prometheus and its like, on the HTTP client that the host passes in |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backtest;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub mod client;
 mod log_burst;
 mod random;
 mod scorer;
