@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aiops_core::{EventKind, ServiceName, Severity};
+use aiops_core::{EventKind, ServiceName, Severity, time};
 
 use super::{Direction, MissingSamples, SeriesDetector, SeriesRule, Service, State};
 use crate::scorer::Scorer;
@@ -234,6 +234,14 @@ impl<S: SampleSource> SeriesDetectorBuilder<S> {
         }
         if rule.critical_at.is_some_and(|ratio| !(ratio.is_finite() && ratio >= 1.0)) {
             faults.push("critical_at: below 1 nothing would be a warning".to_owned());
+        }
+        for (name, value, why) in [
+            ("stale_after", self.stale_after.unwrap_or(detector.every), "every series would be stale"),
+            ("idle_after", detector.idle_after, "every series would be forgotten"),
+        ] {
+            if value < detector.every {
+                faults.push(format!("{name}: {} is shorter than the interval, {why}", time::human(value)));
+            }
         }
         if detector.max_series == 0 {
             faults.push("max_series: 0 watches nothing".to_owned());

@@ -35,13 +35,15 @@ pub enum MissingSamples {
     /// It keeps its last verdict until it is stale, then it is unknown.
     #[default]
     Unknown,
-    /// It is taken as 0: no requests are no requests (user reports, row 20).
+    /// It is taken as 0: no requests are no requests (user reports, row 20). For a source that gives a
+    /// sample in each evaluation interval; where samples come late, with an evaluation delay.
     Zero,
 }
 
 /// Watches many series of one source with one rule; see [`SeriesDetector::builder`].
 ///
-/// Several series of one identity (replicas, federation) are one sighting, the worst. Samples that
+/// Several series of one identity (replicas, federation) are one sighting, the worst: firing, then normal,
+/// then unknown; one that fell silent while it fired is unknown above normal for an hour. Samples that
 /// are not finite, come twice or too late are counted by reason and change nothing.
 #[derive(Debug)]
 pub struct SeriesDetector<S> {
@@ -78,7 +80,12 @@ struct Saved {
 }
 
 /// Version of the saved state of a detector.
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
+
+/// A series that fell silent while it fired keeps its identity from being normal for so long: an overloaded
+/// replica misses some scrapes, one that was replaced never comes back. As long as deploys may hold an
+/// identity.
+const SILENT_WHILE_FIRING: Duration = Duration::from_secs(3_600);
 
 impl<S: SampleSource> SeriesDetector<S> {
     /// A detector named after its alert, over a source, with an empty scorer as the model of one for
@@ -111,7 +118,7 @@ impl<S: SampleSource> SeriesDetector<S> {
         serde_json::to_vec(&Saved { version: STATE_VERSION, read_to: state.read_to, tracks }).unwrap_or_default()
     }
 
-    /// Takes saved state back, in place of what is known now.
+    /// Takes saved state back, in place of what is known now; of more series than the bound the newest.
     ///
     /// # Errors
     /// Bytes that do not read, or of another version: the detector stays as it was.
@@ -121,9 +128,17 @@ impl<S: SampleSource> SeriesDetector<S> {
         if saved.version != STATE_VERSION {
             return Err(refuse(format!("it is version {}, this is version {STATE_VERSION}", saved.version).into()));
         }
-        let tracks: Result<_, _> =
+        let tracks: Result<Vec<_>, _> =
             saved.tracks.into_iter().map(|track| Track::restore(track, self.prototype.fresh())).collect();
-        *self.state() = State { read_to: saved.read_to, tracks: tracks? };
+        let mut tracks = tracks?;
+        let over = tracks.len().saturating_sub(self.max_series);
+        if over > 0 {
+            tracks.sort_by_key(|(_, track)| std::cmp::Reverse(track.heard));
+            tracks.truncate(self.max_series);
+            metrics::counter!("aiops_series_refused_total", "detector" => self.alertname.clone())
+                .increment(over as u64);
+        }
+        *self.state() = State { read_to: saved.read_to, tracks: tracks.into_iter().collect() };
         Ok(())
     }
 
@@ -144,24 +159,27 @@ impl<S: SampleSource> SeriesDetector<S> {
     /// Feeds what was read, oldest first, and says what is seen of each identity.
     fn judge(&self, read: Vec<Series>, from: Timestamp, to: Timestamp) -> Evaluation {
         let mut state = self.state();
+        // At the first evaluation what came before the last interval is history. Later on nothing that is
+        // read was seen before: a failed read or a late sample must not cost the anomaly.
+        let fresh = if state.read_to.is_none() { self.every } else { self.every.max(self.stale_after) };
+        let fresh_from = time::minus(to, fresh);
         state.read_to = Some(to);
-        let fresh_from = time::minus(to, self.every).max(from);
         for series in read {
             if !state.tracks.contains_key(&series.labels) && !self.has_room(&mut state) {
                 continue;
             }
-            let track = state.tracks.entry(series.labels).or_insert_with(|| Track::new(self.prototype.fresh()));
+            let track = state.tracks.entry(series.labels).or_insert_with(|| Track::new(self.prototype.fresh(), to));
             track.take(&series.samples, &self.rule, fresh_from, to);
         }
         if self.missing == MissingSamples::Zero {
             let at = time::minus(to, Duration::from_nanos(1));
             for track in state.tracks.values_mut().filter(|track| track.last_at.is_none_or(|last| last < from)) {
-                track.take(&[crate::source::Sample { at, value: 0.0 }], &self.rule, fresh_from, to);
+                track.feed(&[crate::source::Sample { at, value: 0.0 }], &self.rule, fresh_from, to);
             }
         }
         let idle_from = time::minus(to, self.idle_after);
         let before = state.tracks.len();
-        state.tracks.retain(|_, track| track.last_at.is_none_or(|last| last >= idle_from));
+        state.tracks.retain(|_, track| track.heard >= idle_from);
         let idle = before - state.tracks.len();
         if idle > 0 {
             metrics::counter!("aiops_series_evicted_total", "reason" => "idle").increment(idle as u64);
@@ -177,21 +195,28 @@ impl<S: SampleSource> SeriesDetector<S> {
         false
     }
 
-    /// One sighting for each identity: the worst of its series.
+    /// One sighting for each identity: the worst of its series that are alive.
+    ///
+    /// A replaced replica never comes back: what is unknown of some series does not hide what is known of
+    /// the others, or no episode would end before the old ones are idle. One that fell silent while it
+    /// fired is missed for [`SILENT_WHILE_FIRING`].
     fn sightings(&self, state: &State, now: Timestamp) -> Evaluation {
         let stale_from = time::minus(now, self.stale_after);
+        let missed_from = time::minus(now, SILENT_WHILE_FIRING);
         let mut worst: BTreeMap<(ServiceName, String), (u8, f64, Sighting)> = BTreeMap::new();
         for (labels, track) in &state.tracks {
             let identity = self.identity(labels);
             let stale = track.last_at.is_none_or(|last| last < stale_from);
+            let missed = track.firing && track.last_at.is_some_and(|last| last >= missed_from);
+            let unknown = |data| Sighting::Unknown(identity.clone(), data);
             let (rank, size, sighting) = match &track.seen {
-                _ if stale => (1, 0.0, Sighting::Unknown(identity.clone(), DataState::Stale)),
+                _ if stale => (if missed { 3 } else { 0 }, 0.0, unknown(DataState::Stale)),
                 Seen::Firing(sample) => {
                     let event = self.event(labels, &identity, sample);
-                    (2, sample.score.persisting.abs(), Sighting::Firing(Box::new(event)))
+                    (4, sample.score.persisting.abs(), Sighting::Firing(Box::new(event)))
                 }
-                Seen::Normal => (0, 0.0, Sighting::Normal(identity.clone())),
-                Seen::Unknown(data) => (1, 0.0, Sighting::Unknown(identity.clone(), *data)),
+                Seen::Normal => (2, 0.0, Sighting::Normal(identity.clone())),
+                Seen::Unknown(data) => (if missed { 3 } else { 1 }, 0.0, unknown(*data)),
             };
             let key = (identity.service.clone(), self.key_of(labels));
             let better = worst.get(&key).is_none_or(|(r, s, _)| (rank, size) > (*r, *s));
@@ -254,7 +279,10 @@ impl<S: SampleSource> Detector for SeriesDetector<S> {
         let to = time::minus(tick.now, self.delay);
         let from = self.state().read_to.unwrap_or_else(|| time::minus(to, self.lookback));
         if from >= to {
-            return Ok(self.sightings(&self.state(), to));
+            let mut state = self.state();
+            // Without a look back the first evaluation only sets the start.
+            state.read_to.get_or_insert(to);
+            return Ok(self.sightings(&state, to));
         }
         let read = self.source.read(from, to).await.map_err(|error| {
             if error.is_retryable() {

@@ -12,7 +12,7 @@ use crate::scorer::{Score, Scorer, ScorerStateError};
 use crate::source::{Labels, Sample};
 
 /// A sample that fires, with its score.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Firing {
     pub(super) at: Timestamp,
     pub(super) score: Score,
@@ -29,10 +29,14 @@ pub(super) enum Seen {
 #[derive(Debug)]
 pub(super) struct Track {
     scorer: Box<dyn Scorer>,
+    /// Time of the newest sample, one put in for a missing one included.
     pub(super) last_at: Option<Timestamp>,
+    /// When the source last gave a sample that was taken; before the first one, when the series was new.
+    pub(super) heard: Timestamp,
     /// Since when the conditions hold.
     holds_since: Option<Timestamp>,
-    firing: bool,
+    /// Whether the newest sample fires.
+    pub(super) firing: bool,
     pub(super) seen: Seen,
 }
 
@@ -40,20 +44,32 @@ pub(super) struct Track {
 pub(super) struct Saved {
     labels: Labels,
     last_at: Option<Timestamp>,
+    heard: Timestamp,
     holds_since: Option<Timestamp>,
     firing: bool,
     scorer: Nested,
 }
 
 impl Track {
-    pub(super) fn new(scorer: Box<dyn Scorer>) -> Self {
+    /// A series that is first given at `now`.
+    pub(super) fn new(scorer: Box<dyn Scorer>, now: Timestamp) -> Self {
         let seen = Seen::Unknown(DataState::NoData);
-        Self { scorer, last_at: None, holds_since: None, firing: false, seen }
+        Self { scorer, last_at: None, heard: now, holds_since: None, firing: false, seen }
     }
 
-    /// Feeds samples; what fired at or after `fresh_from` is seen now, the worst of it.
+    /// Feeds samples of the source; see [`feed`](Self::feed).
     pub(super) fn take(&mut self, samples: &[Sample], rule: &SeriesRule, fresh_from: Timestamp, to: Timestamp) {
-        let mut worst: Option<Firing> = None;
+        let before = self.last_at;
+        self.feed(samples, rule, fresh_from, to);
+        if let Some(last) = self.last_at.filter(|_| self.last_at != before) {
+            self.heard = last;
+        }
+    }
+
+    /// Feeds samples; what fired at or after `fresh_from` is seen now, the worst of it, and so is the
+    /// newest sample, however old.
+    pub(super) fn feed(&mut self, samples: &[Sample], rule: &SeriesRule, fresh_from: Timestamp, to: Timestamp) {
+        let (mut worst, mut newest): (Option<Firing>, Option<Firing>) = (None, None);
         let mut taken = None;
         for sample in samples {
             let reason = match self.last_at {
@@ -70,18 +86,24 @@ impl Track {
             self.last_at = Some(sample.at);
             let score = self.scorer.observe(sample.at, sample.value);
             taken = Some(score.state);
+            newest = None;
             if !rule.holds(&score, self.holds_since.is_some(), self.firing) {
                 (self.holds_since, self.firing) = (None, false);
                 continue;
             }
             let since = *self.holds_since.get_or_insert(sample.at);
             self.firing = rule.for_duration == Duration::ZERO || time::since(sample.at, since) >= rule.for_duration;
+            if !self.firing {
+                continue;
+            }
+            let firing = Firing { at: sample.at, score };
+            newest = Some(firing);
             let stronger = worst.as_ref().is_none_or(|w| score.persisting.abs() > w.score.persisting.abs());
-            if self.firing && sample.at >= fresh_from && stronger {
-                worst = Some(Firing { at: sample.at, score });
+            if sample.at >= fresh_from && stronger {
+                worst = Some(firing);
             }
         }
-        self.seen = match (worst, taken) {
+        self.seen = match (worst.or(newest), taken) {
             (Some(firing), _) => Seen::Firing(firing),
             (None, Some(DataState::Ok)) => Seen::Normal,
             (None, Some(other)) => Seen::Unknown(other),
@@ -94,6 +116,7 @@ impl Track {
         Saved {
             labels: labels.clone(),
             last_at: self.last_at,
+            heard: self.heard,
             holds_since: self.holds_since,
             firing: self.firing,
             scorer: self.scorer.save().into(),
@@ -103,7 +126,7 @@ impl Track {
     pub(super) fn restore(saved: Saved, mut scorer: Box<dyn Scorer>) -> Result<(Labels, Self), ScorerStateError> {
         scorer.restore(saved.scorer.as_ref())?;
         let seen = Seen::Unknown(DataState::NoData);
-        let (last_at, holds_since, firing) = (saved.last_at, saved.holds_since, saved.firing);
-        Ok((saved.labels, Self { scorer, last_at, holds_since, firing, seen }))
+        let Saved { labels, last_at, heard, holds_since, firing, .. } = saved;
+        Ok((labels, Self { scorer, last_at, heard, holds_since, firing, seen }))
     }
 }
