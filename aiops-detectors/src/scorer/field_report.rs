@@ -7,6 +7,7 @@ use aiops_core::{DataState, time};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::nested::Nested;
 use super::{Score, Scorer, ScorerStateError, SeasonalZScore, make_room, refused, restore, save, tail};
 
 /// Samples from which the sampling step is known; its hour has at least as many less one.
@@ -42,7 +43,7 @@ pub struct FieldReport {
 struct Saved {
     first: Vec<(Timestamp, f64)>,
     window: Option<Duration>,
-    zscore: Vec<u8>,
+    zscore: Nested,
     last: Option<Timestamp>,
     held: VecDeque<(Timestamp, f64)>,
 }
@@ -105,7 +106,7 @@ impl Scorer for FieldReport {
             None => (None, Vec::new()),
         };
         let (first, last, held) = (self.first.clone(), self.last, self.held.clone());
-        save(self.name(), &Saved { first, window, zscore, last, held })
+        save(self.name(), &Saved { first, window, zscore: zscore.into(), last, held })
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
@@ -114,7 +115,7 @@ impl Scorer for FieldReport {
             None => None,
             Some(window) => {
                 let mut zscore = SeasonalZScore::new(window, DAY);
-                zscore.restore(&saved.zscore)?;
+                zscore.restore(saved.zscore.as_ref())?;
                 Some((zscore, window))
             }
         };

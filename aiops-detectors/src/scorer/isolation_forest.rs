@@ -112,7 +112,7 @@ impl IsolationForest {
         // The first trees as soon as there is a sample for them.
         let wanted = if state.plantings == 0 { TREE_SAMPLES } else { INTERVAL };
         if state.waiting.len() >= wanted {
-            state.plantings += 1;
+            state.plantings = state.plantings.saturating_add(1);
             let mut random = Random::new(&[self.seed, state.plantings]);
             for point in state.waiting.drain(..) {
                 if state.reservoir.len() < RESERVOIR {
@@ -159,7 +159,8 @@ impl Scorer for IsolationForest {
         let point = self.point(value);
         let n = self.state.scores.seen();
         let of = (TREE_SAMPLES + MIN_SAMPLES) as u64;
-        let mut score = Score::none(value, DataState::Warming { n: self.state.waiting.len() as u64 + n, of });
+        let mut score =
+            Score::none(value, DataState::Warming { n: n.saturating_add(self.state.waiting.len() as u64), of });
         if !self.trees.is_empty() {
             let strange = self.forest_score(&point);
             if n >= MIN_SAMPLES as u64 {

@@ -274,8 +274,14 @@ impl<const K: usize> Table<K> {
     }
 
     fn restore(&mut self, saved: SavedTable) -> Result<(), aiops_core::BoxError> {
-        self.values = floats("values", saved.values, self.values.len())?;
-        self.visit = saved.visit;
+        let values = floats("values", saved.values, self.values.len())?;
+        let held = |visit: &Visit| {
+            visit.n > 0 && visit.mean.abs() <= LARGEST_CENTRE && visit.index.checked_mul(self.width).is_some()
+        };
+        if !saved.visit.iter().all(held) {
+            return Err("the phase that it is in is none".into());
+        }
+        (self.values, self.visit) = (values, saved.visit);
         Ok(())
     }
 }

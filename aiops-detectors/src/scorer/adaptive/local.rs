@@ -47,9 +47,10 @@ impl Local {
         }
     }
 
-    /// A restored one may not index beyond its arrays.
-    pub(super) fn is_sound(&self) -> bool {
-        self.count <= LOCAL && self.next < LOCAL && self.ring.iter().chain(&self.sorted).all(|x| x.is_finite())
+    /// A restored one may not index beyond its arrays, nor hold values larger than any.
+    pub(super) fn is_sound(&self, largest: f64) -> bool {
+        let mut values = self.ring.iter().chain(&self.sorted);
+        self.count <= LOCAL && self.next < LOCAL && values.all(|x| x.abs() <= largest)
     }
 }
 
@@ -91,6 +92,11 @@ impl Default for Predictor {
 }
 
 impl Predictor {
+    /// A restored one may not have an error of less than nothing.
+    pub(super) fn is_sound(&self) -> bool {
+        self.mean_error >= 0.0
+    }
+
     /// The value less what was predicted from the inputs; then learns.
     pub(super) fn residual(&mut self, inputs: [f64; INPUTS], value: f64) -> f64 {
         let dot = |a: &[f64; INPUTS], b: &[f64; INPUTS]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];

@@ -184,9 +184,7 @@ impl Running {
     }
 
     pub(super) fn restore(saved: SavedRunning) -> Result<Self, BoxError> {
-        let State { offset, unit, step, level, spread, local, shorts, .. } = saved.state;
-        let finite = [offset, unit, step, level, spread].iter().all(|number| number.is_finite());
-        if !finite || unit <= 0.0 || step <= 0.0 || shorts > SHORT * 2 || !local.is_sound() {
+        if !saved.state.is_sound() {
             return Err("its numbers are those of no series".into());
         }
         let [a, b, c, d] = saved.pasts.map(Past::restore);
@@ -195,6 +193,22 @@ impl Running {
 }
 
 impl State {
+    /// Whether a series can give these numbers.
+    fn is_sound(&self) -> bool {
+        let Usual { day, week } = self.last_usual;
+        let usual = [day, week].map(Option::unwrap_or_default);
+        let in_units = [self.last, self.level, self.spread].into_iter().chain(self.short).chain(usual);
+        // Distances are up to twice a value, and 32 bit numbers round up.
+        in_units.into_iter().all(|y| y.abs() <= 4.0 * LARGEST)
+            && [self.offset, self.unit, self.step, self.last_second, self.bar].iter().all(|number| number.is_finite())
+            && self.unit > 0.0
+            && self.step > 0.0
+            && self.spread >= 0.0
+            && self.shorts <= SHORT * 2
+            && self.predictor.is_sound()
+            && self.local.is_sound(LARGEST)
+    }
+
     fn in_units(&self, value: f64) -> f64 {
         // Halved before they are subtracted: no overflow.
         ((value / 2.0 - self.offset / 2.0) / self.unit * 2.0).clamp(-LARGEST, LARGEST)

@@ -126,7 +126,7 @@ impl Season {
         match &mut self.open {
             Some(open) if open.slot == slot => {
                 open.sum += value;
-                open.count += 1;
+                open.count = open.count.saturating_add(1);
                 return;
             }
             _ => {}
@@ -156,6 +156,10 @@ impl Season {
         let fits = saved.slots_per_day.checked_mul(1 + DAYS_PER_WEEK) == Some(table.len());
         if saved.slots_per_day == 0 || !fits || table.iter().any(|value| value.is_infinite()) {
             return Err(format!("{} numbers for {} slots a day", table.len(), saved.slots_per_day).into());
+        }
+        let kept = |open: &Open| open.count > 0 && ((open.sum / f64::from(open.count)) as f32).is_finite();
+        if !saved.open.iter().all(kept) {
+            return Err("the mean of its open slot is no number".into());
         }
         Ok(Self { slots_per_day: saved.slots_per_day, table, open: saved.open })
     }

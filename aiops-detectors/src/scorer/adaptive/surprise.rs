@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 const BINS_PER_OCTAVE: i32 = 4;
 /// Bins: 40 doublings, twelve decimal orders between the smallest residual told from 0 and the largest.
 const BINS: usize = 160;
+/// Bins lie within this on either side of 1: four for each of the 2,046 exponents, and room to move.
+const LARGEST_BASE: i32 = 8_192;
 /// Bins left free above a residual that did not fit.
 const HEADROOM: i32 = 8;
 /// Residuals before one is judged: below, a 90th percentile rests on one or two of them.
@@ -262,7 +264,15 @@ impl Past {
         let counts: [u16; BINS + 1] =
             saved.counts.try_into().map_err(|counts: Vec<u16>| format!("{} bins, not {}", counts.len(), BINS + 1))?;
         let total: u32 = counts.iter().map(|count| u32::from(*count)).sum();
-        Ok(Self { counts, state: State { total, ..saved.state } })
+        let state = State { total, ..saved.state };
+        let sound = (-LARGEST_BASE..=LARGEST_BASE).contains(&state.base)
+            && total < u32::from(u16::MAX)
+            && state.unread <= total
+            && state.quantiles.iter().all(|quantile| quantile.is_finite() && *quantile >= 0.0);
+        if !sound {
+            return Err("a past of residuals that no series gives".into());
+        }
+        Ok(Self { counts, state })
     }
 }
 
