@@ -29,7 +29,7 @@
 //!
 //! | feature | what it is for |
 //! |---|---|
-//! | `client` | the client of Prometheus and its like, on the HTTP client that the host passes in |
+//! | `client` | the client of Prometheus and its like with its sample source, on the HTTP client that the host passes in |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -16,7 +16,7 @@ const DEFAULT_MAX_BODY: usize = 64 * 1024 * 1024;
 /// An error's body is read up to here, the rest is left: its text is cut far below that.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 /// Tries after the first: what lasts longer is the next evaluation's to meet.
-const RETRIES: u32 = 2;
+const DEFAULT_RETRIES: u32 = 2;
 /// Wait before the second try; doubled before the third.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 /// Encoded parameters that still go into the URL. RFC 9110, section 4.1, asks for 8,000 octets of
@@ -42,9 +42,9 @@ impl InvalidEndpoint {
 /// A system's address, the host's HTTP client, and the limits of one call. `Debug` and errors show
 /// neither headers nor a password in the URL.
 ///
-/// Reading calls are tried up to three times within the deadline when the connection fails or the
-/// server says 429, 502 or 503, after 250 and 500 ms or the server's `Retry-After` in seconds. A server
-/// that ran out of time (504, or 503 with Prometheus' `timeout`) is not asked again at once.
+/// Reading calls are tried again within the deadline when the connection fails or the server says
+/// 429, 502 or 503: after 250 ms, 500 ms and so on, or after the server's `Retry-After` in seconds. A
+/// server that ran out of time (504, or 503 with Prometheus' `timeout`) is not asked again at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,6 +67,7 @@ pub struct Endpoint {
     /// What must not appear in an error's text.
     secrets: Vec<String>,
     deadline: Duration,
+    retries: u32,
     max_body: usize,
 }
 
@@ -79,6 +80,7 @@ impl fmt::Debug for Endpoint {
             .field("path", &self.base.path())
             .field("headers", &names)
             .field("deadline", &self.deadline)
+            .field("retries", &self.retries)
             .field("max_body", &self.max_body)
             .finish_non_exhaustive()
     }
@@ -102,8 +104,9 @@ impl Endpoint {
         let path = base.path().trim_end_matches('/').to_owned();
         base.set_path(&path);
         let secrets = base.password().map(str::to_owned).into_iter().collect();
-        let (headers, deadline, max_body) = (HeaderMap::new(), DEFAULT_DEADLINE, DEFAULT_MAX_BODY);
-        Ok(Self { client, base, headers, secrets, deadline, max_body })
+        let (headers, deadline) = (HeaderMap::new(), DEFAULT_DEADLINE);
+        let (retries, max_body) = (DEFAULT_RETRIES, DEFAULT_MAX_BODY);
+        Ok(Self { client, base, headers, secrets, deadline, retries, max_body })
     }
 
     /// Sends `Authorization: Bearer …`.
@@ -150,6 +153,13 @@ impl Endpoint {
         self
     }
 
+    /// Tries after the first; 2 unless set.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
     /// Bytes of an answer at the most, decompressed; 64 MiB unless set.
     #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
@@ -167,7 +177,7 @@ impl Endpoint {
         let end = Instant::now() + self.deadline;
         let mut backoff = FIRST_BACKOFF;
         let mut result = Ok(Vec::new());
-        for attempt in 0..=RETRIES {
+        for attempt in 0..=self.retries {
             let tried = tokio::time::timeout_at(end, self.once(call, path, form)).await;
             let failed = match tried {
                 Ok(Ok(body)) => {
@@ -179,12 +189,12 @@ impl Endpoint {
             };
             result = Err(failed.error);
             let wait = failed.retry_after.unwrap_or_default().max(backoff);
-            if !failed.again || attempt == RETRIES || Instant::now() + wait >= end {
+            if !failed.again || attempt == self.retries || Instant::now() + wait >= end {
                 break;
             }
             metrics::counter!("aiops_client_retries_total", "system" => call.system).increment(1);
             tokio::time::sleep(wait).await;
-            backoff *= 2;
+            backoff = backoff.saturating_mul(2);
         }
         let outcome = result.as_ref().err().map_or("ok", |error| error.kind.as_str());
         metrics::counter!("aiops_client_requests_total", "system" => call.system, "outcome" => outcome).increment(1);

@@ -13,4 +13,6 @@ pub use reqwest;
 
 pub use self::endpoint::{Endpoint, InvalidEndpoint};
 pub use self::error::{ClientError, ClientErrorKind};
-pub use self::prometheus::{Prometheus, PrometheusAlert, PrometheusAnswer, PrometheusValue};
+pub use self::prometheus::{
+    PartialAnswers, Prometheus, PrometheusAlert, PrometheusAnswer, PrometheusSource, PrometheusValue,
+};

@@ -1,6 +1,7 @@
 //! Prometheus, and what speaks its API: VictoriaMetrics, Mimir, Thanos.
 
 mod decode;
+mod source;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use self::decode::{AlertsData, Elements, Envelope, QueryData};
+pub use self::source::{PartialAnswers, PrometheusSource};
 use super::endpoint::{Call, Endpoint};
 use super::error::{ClientError, ClientErrorKind};
 use crate::source::{Labels, Sample, Series};
