@@ -33,7 +33,9 @@
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod adaptive_log_burst;
 pub mod backtest;
+mod burst;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub mod client;
@@ -48,6 +50,8 @@ pub mod testing;
 /// Re-exported, since its types stand in this crate's API.
 pub use jiff;
 
+pub use crate::adaptive_log_burst::AdaptiveLogBurst;
+pub use crate::burst::{BURST_WINDOW_SECONDS, BurstState, BurstTest, BurstVerdict, CounterIncrements};
 pub use crate::log_burst::LogBurst;
 pub use crate::scorer::{
     Adaptive, Cusum, DEFAULT_SCORER, Ewma, FieldReport, IsolationForest, Mad, RollingZScore, Score, Scorer,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use aiops_core::testing::check_detector;
 use aiops_core::{Detector, IdentityScheme, Sighting, Tick};
 use aiops_detectors::jiff::Timestamp;
-use aiops_detectors::{Labels, LogBurst, LogLine, Mad, MemoryLogSource, MemorySource, Sample, Series, SeriesDetector};
+use aiops_detectors::{
+    AdaptiveLogBurst, Labels, LogBurst, LogLine, Mad, MemoryLogSource, MemorySource, Sample, Series, SeriesDetector,
+};
 
 const STEP: i64 = 300;
 
@@ -55,18 +57,30 @@ async fn the_series_detector() {
     check(make, (55..90).map(tick)).await;
 }
 
+/// Lines of one service, with a burst in one window.
+fn lines() -> MemoryLogSource {
+    let source = MemoryLogSource::new("logs", 100_000);
+    for index in 0..40 {
+        let lines = if index == 35 { 200 } else { 3 + index % 3 };
+        for line in 0..lines {
+            let second = Duration::from_secs(line as u64);
+            source.push(LogLine::new(aiops_core::time::plus(at(index), second), "cart", "boom"));
+        }
+    }
+    source
+}
+
 #[tokio::test(start_paused = true)]
 async fn log_bursts() {
-    let make = || -> Box<dyn Detector> {
-        let source = MemoryLogSource::new("logs", 100_000);
-        for index in 0..40 {
-            let lines = if index == 35 { 200 } else { 3 + index % 3 };
-            for line in 0..lines {
-                let second = Duration::from_secs(line as u64);
-                source.push(LogLine::new(aiops_core::time::plus(at(index), second), "cart", "boom"));
-            }
-        }
-        Box::new(LogBurst::new(source).services(["cart", "web"]))
-    };
-    check(make, (1..45).map(tick)).await;
+    check(|| Box::new(LogBurst::new(lines()).services(["cart", "web"])), (1..45).map(tick)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn adaptive_log_bursts() {
+    let minutes = (1..45 * 5).map(|minute| {
+        let now = aiops_core::time::plus(at(0), Duration::from_secs(60 * minute));
+        Tick::new(now, aiops_core::time::plus(now, Duration::from_secs(60)))
+    });
+    check(|| Box::new(AdaptiveLogBurst::new(lines()).services(["cart", "web"])), minutes).await;
+    check(|| Box::new(AdaptiveLogBurst::new(lines())), (1..45).map(tick)).await;
 }
