@@ -27,15 +27,15 @@ not_run_in() {
 }
 
 # The services that the reasons on stdin (`name<TAB>reason`) ask for, once each:
-# `needs a NATS server: .ci/services nats` asks for nats.
+# `needs nats: .ci/services up nats` asks for nats.
 services_of() {
-  sed -n 's/.*\.ci\/services \([a-z0-9 -]*\).*/\1/p' | tr ' ' '\n' | sed '/^$/d' | sort -u
+  sed -n 's/.*\.ci\/services up \([a-z0-9 -]*\).*/\1/p' | tr ' ' '\n' | sed '/^$/d' | sort -u
 }
 
 # The check must be able to fail: a run that skipped one of two ignored tests is caught.
 self_check_ignored() {
   local source log found
-  source=$'#[ignore = "needs a NATS server: .ci/services nats"]\n#[test]\nfn talks_to_nats() {}\n'
+  source=$'#[ignore = "needs nats: .ci/services up nats"]\n#[test]\nfn talks_to_nats() {}\n'
   source+=$'#[tokio::test]\n#[ignore = "needs AIOPS_DATA"]\nasync fn reads_data() {}\n#[ignore]\nfn silent() {}\nfn plain() {}'
   log=$(mktemp)
   printf 'test bus::reads_data ... ok\ntest talks_to_nats_twice ... ok\ntest talks_to_nats ... ignored, needs\ntest silent ... ok\n' >"$log"

@@ -1,0 +1,152 @@
+//! The clients and sources against real servers, with the history that .ci/services.d made for them.
+#![cfg(feature = "client")]
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside `#[test]`
+
+use std::time::Duration;
+
+use aiops_core::{Detector, Sighting, Tick};
+use aiops_detectors::client::{ClientErrorKind, Endpoint, Prometheus, PrometheusSource, PrometheusValue, reqwest};
+use aiops_detectors::jiff::Timestamp;
+use aiops_detectors::testing::check_sample_source;
+use aiops_detectors::{Mad, SampleSource, Series, SeriesDetector, SeriesDetectorBuilder};
+
+/// 2026-11-20 00:00 UTC: history_prometheus of .ci/services.d/prometheus.sh.
+const START: i64 = 1_795_132_800;
+const MINUTES: i64 = 2_880;
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn at(minute: i64) -> Timestamp {
+    Timestamp::from_second(START + minute * 60).unwrap()
+}
+
+fn prometheus() -> Prometheus {
+    let url = std::env::var("PROM_URL").unwrap_or_else(|_| panic!("PROM_URL: run .ci/services up prometheus"));
+    Prometheus::new(Endpoint::new(&url, reqwest::Client::new()).unwrap())
+}
+
+/// The value of a minute, by the rule that made it.
+fn made(service: i64, minute: i64) -> f64 {
+    let night = if minute % 1_440 >= 720 { 500 } else { 0 };
+    let fault = if service == 0 && minute >= MINUTES - 30 { 4_000 } else { 0 };
+    (1_000 + night + (minute * 7_919 + service * 13) % 101 + fault) as f64 / 10.0
+}
+
+fn find<'a>(series: &'a [Series], label: &str, value: &str) -> &'a Series {
+    series.iter().find(|series| series.labels.get(label).is_some_and(|found| found == value)).unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs prometheus: .ci/services up prometheus"]
+async fn prometheus_two_days_of_history_are_read_as_they_were_written() {
+    let source = prometheus().range("aiops_test_latency").step(MINUTE);
+    check_sample_source(&source, at(10), at(200)).await.unwrap();
+    let batch = source.read(at(0), at(MINUTES)).await.unwrap();
+    assert_eq!(batch.series.len(), 2);
+    for (number, service) in (0..).zip(["checkout", "cart"]) {
+        let series = find(&batch.series, "service", service);
+        assert_eq!(series.labels["__name__"], "aiops_test_latency");
+        assert_eq!(series.samples.len(), 2_880);
+        for (minute, sample) in (0..).zip(&series.samples) {
+            assert_eq!((sample.at, sample.value), (at(minute), made(number, minute)));
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs prometheus: .ci/services up prometheus"]
+async fn prometheus_a_range_beyond_its_limit_is_read_in_parts() {
+    let (ten, prometheus) = (Duration::from_secs(10), prometheus());
+    let error = prometheus.query_range("aiops_test_latency", at(0), at(MINUTES), ten).await.unwrap_err();
+    assert_eq!((error.kind, error.status), (ClientErrorKind::TooLarge, Some(400)), "{error}");
+    let batch = prometheus.range("aiops_test_latency").step(ten).read(at(0), at(MINUTES)).await.unwrap();
+    let samples: Vec<usize> = batch.series.iter().map(|series| series.samples.len()).collect();
+    assert_eq!(samples, [17_280, 17_280]);
+}
+
+#[tokio::test]
+#[ignore = "needs prometheus: .ci/services up prometheus"]
+async fn prometheus_a_gap_longer_than_its_lookback_is_a_gap() {
+    let batch = prometheus().range("aiops_test_gap").step(MINUTE).read(at(0), at(180)).await.unwrap();
+    let minutes: Vec<i64> = batch.series[0].samples.iter().map(|sample| (sample.at.as_second() - START) / 60).collect();
+    // The last value before the gap stands for five minutes less a moment, or exactly.
+    let expected = |repeated: i64| (0..60 + repeated).chain(120..180).collect::<Vec<_>>();
+    assert!([expected(4), expected(5)].contains(&minutes), "{minutes:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs prometheus: .ci/services up prometheus"]
+async fn prometheus_every_kind_of_answer_and_refusal() {
+    let prometheus = prometheus();
+    let PrometheusValue::Vector(odd) = prometheus.query("aiops_test_odd", at(0)).await.unwrap().value else {
+        panic!("no vector")
+    };
+    let value = |k: &str| find(&odd, "k", k).samples[0].value;
+    assert!(value("1").is_nan());
+    assert_eq!(["2", "3", "4", "5"].map(value), [f64::INFINITY, f64::NEG_INFINITY, 1.5e21, 1e-7]);
+    let value = |expression: &str| {
+        let (prometheus, expression) = (prometheus.clone(), expression.to_owned());
+        async move { prometheus.query(&expression, at(2)).await.map(|answer| answer.value) }
+    };
+    assert!(matches!(value("scalar(aiops_test_gap)").await.unwrap(), PrometheusValue::Scalar(two) if two.value == 2.0));
+    assert_eq!(value("\"hi\"").await.unwrap(), PrometheusValue::Text("hi".to_owned()));
+    assert_eq!(value("nosuch").await.unwrap(), PrometheusValue::Vector(Vec::new()));
+    assert!(
+        matches!(value("aiops_test_gap[5m]").await.unwrap(), PrometheusValue::Matrix(one) if one[0].samples.len() == 3)
+    );
+    // Long enough to be posted.
+    let long = format!("aiops_test_gap + 0 * ({})", ["1"; 3_000].join("+"));
+    assert!(matches!(value(&long).await.unwrap(), PrometheusValue::Vector(one) if one[0].samples[0].value == 2.0));
+
+    let refused = value("sum(").await.unwrap_err();
+    assert_eq!((refused.kind, refused.status), (ClientErrorKind::Refused, Some(400)));
+    let refused = value("aiops_test_latency + on() aiops_test_latency").await.unwrap_err();
+    assert_eq!((refused.kind, refused.status), (ClientErrorKind::Refused, Some(422)));
+    let url = format!("{}/nosuch", std::env::var("PROM_URL").unwrap());
+    let lost = Prometheus::new(Endpoint::new(&url, reqwest::Client::new()).unwrap());
+    assert_eq!(lost.query("up", at(0)).await.unwrap_err().kind, ClientErrorKind::NotFound);
+}
+
+#[tokio::test]
+#[ignore = "needs prometheus: .ci/services up prometheus"]
+async fn prometheus_its_own_alerts_are_read() {
+    // The rule is evaluated once a second from the start on.
+    for _ in 0..100 {
+        if let [alert] = &prometheus().alerts().await.unwrap().value[..] {
+            assert_eq!((alert.labels["alertname"].as_str(), alert.value), ("AiopsTestAlwaysFires", Some(42.0)));
+            assert!(alert.state == "firing" && alert.active_at.is_some());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no alert")
+}
+
+fn builder(lookback_minutes: i64) -> SeriesDetectorBuilder<PrometheusSource> {
+    let source = prometheus().range("aiops_test_latency").step(MINUTE);
+    SeriesDetector::builder("Latency", source, Mad::default())
+        .service_label("service")
+        .every(MINUTE)
+        .lookback(MINUTE * u32::try_from(lookback_minutes).unwrap())
+}
+
+#[tokio::test]
+#[ignore = "needs prometheus: .ci/services up prometheus"]
+async fn prometheus_a_detector_warm_from_history_sees_the_fault_and_equals_one_that_never_stopped() {
+    let never_stopped = builder(2_000).build().unwrap();
+    let tick = |minute| Tick::new(at(minute), at(minute + 1));
+    let mut told = Vec::new();
+    for minute in 2_800..=MINUTES {
+        for sighting in never_stopped.evaluate(tick(minute)).await.unwrap().sightings {
+            match sighting {
+                Sighting::Firing(event) => told.push((minute, event.service.to_string())),
+                Sighting::Normal(_) => {}
+                Sighting::Unknown(identity, state) => panic!("{minute}: {identity:?} is {state}"),
+            }
+        }
+    }
+    assert_eq!(told[0], (MINUTES - 29, "checkout".to_owned()), "the first minute of the fault");
+    assert!(told.iter().all(|(_, service)| service == "checkout"), "{told:?}");
+    let restarted = builder(2_080).build().unwrap();
+    restarted.evaluate(tick(MINUTES)).await.unwrap();
+    assert_eq!(restarted.save(), never_stopped.save());
+}
