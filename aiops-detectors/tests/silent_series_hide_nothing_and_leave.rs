@@ -8,8 +8,8 @@ use std::time::Duration;
 use aiops_core::{DataState, Detector, Sighting, Tick};
 use aiops_detectors::jiff::Timestamp;
 use aiops_detectors::{
-    Labels, Mad, MemorySource, MissingSamples, PushSource, Sample, SampleSource, Series, SeriesBatch, SeriesDetector,
-    SeriesDetectorBuilder, SourceError,
+    Direction, Filled, Labels, Mad, MemorySource, MissingSamples, MissingValues, PushSource, Sample, SampleSource,
+    Scorer, Series, SeriesBatch, SeriesDetector, SeriesDetectorBuilder, SourceError,
 };
 
 const STEP: i64 = 30;
@@ -155,6 +155,36 @@ async fn saved_state_of_more_series_than_the_bound_keeps_the_newest() {
     narrow.restore(&wide.save()).unwrap();
     assert_eq!(narrow.series(), 1);
     assert!(matches!(look(&narrow, 91).await[..], [Sighting::Unknown(_, DataState::NoData)]), "b, not a stale one");
+}
+
+#[tokio::test]
+async fn what_nan_stands_for_is_the_scorers_to_say() {
+    // A ratio of 0 to 0 from sample 60 on.
+    let mut ratio = series("p", 0, 60, 0..0);
+    ratio.samples.extend((60..64).map(|index| Sample { at: at(index * STEP), value: f64::NAN }));
+    let build = |scorer: Box<dyn Scorer>| {
+        SeriesDetector::builder("Ratio", MemorySource::new("m", vec![ratio.clone()]), scorer)
+            .service("cart")
+            .direction(Direction::Down)
+            .build()
+            .unwrap()
+    };
+    for (missing, wanted) in [
+        (MissingValues::Zero, "firing"),
+        (MissingValues::Last, "unknown: no data"),
+        (MissingValues::Refuse, "normal, as before"),
+    ] {
+        let detector = build(Box::new(Filled::new(Mad::default(), missing)));
+        assert!(matches!(look(&detector, 60).await[..], [Sighting::Normal(_)]));
+        let seen = look(&detector, 61).await;
+        let told = match &seen[..] {
+            [Sighting::Firing(event)] if event.signal.value == Some(0.0) => "firing",
+            [Sighting::Unknown(_, DataState::NoData)] => "unknown: no data",
+            [Sighting::Normal(_)] => "normal, as before",
+            _ => "something else",
+        };
+        assert_eq!(told, wanted, "{missing:?}: {seen:?}");
+    }
 }
 
 #[test]

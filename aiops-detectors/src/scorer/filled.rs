@@ -22,6 +22,9 @@ pub enum MissingValues {
 
 /// A scorer in which NaN stands for a missing value, handled by policy. Infinities are refused still.
 ///
+/// For sources that give NaN, as a ratio of 0 to 0 does. Samples that do not come at all are a series
+/// detector's to handle, by [`MissingSamples`](crate::MissingSamples).
+///
 /// ```
 /// use aiops_detectors::{Filled, Mad, MissingValues, Scorer};
 /// # use aiops_detectors::jiff::Timestamp;

@@ -18,6 +18,10 @@ pub(super) struct Firing {
     pub(super) score: Score,
 }
 
+fn refuse(reason: &'static str) {
+    metrics::counter!("aiops_series_samples_refused_total", "reason" => reason).increment(1);
+}
+
 /// What is seen of a series now.
 #[derive(Debug, Clone)]
 pub(super) enum Seen {
@@ -73,18 +77,23 @@ impl Track {
         let mut taken = None;
         for sample in samples {
             let reason = match self.last_at {
-                _ if !sample.value.is_finite() => Some("not_finite"),
+                _ if sample.value.is_infinite() => Some("not_finite"),
                 Some(last) if sample.at == last => Some("duplicate"),
                 Some(last) if sample.at < last => Some("out_of_order"),
                 _ if sample.at >= to => Some("ahead"),
                 _ => None,
             };
             if let Some(reason) = reason {
-                metrics::counter!("aiops_series_samples_refused_total", "reason" => reason).increment(1);
+                refuse(reason);
+                continue;
+            }
+            let score = self.scorer.observe(sample.at, sample.value);
+            // NaN is the scorer's to judge: it may stand for a missing value.
+            if sample.value.is_nan() && score.state == DataState::Error {
+                refuse("not_finite");
                 continue;
             }
             self.last_at = Some(sample.at);
-            let score = self.scorer.observe(sample.at, sample.value);
             taken = Some(score.state);
             newest = None;
             if !rule.holds(&score, self.holds_since.is_some(), self.firing) {
