@@ -30,6 +30,7 @@
 //! | feature | what it is for |
 //! |---|---|
 //! | `client` | the client of Prometheus and its like with its sample source, on the HTTP client that the host passes in |
+//! | `mstl` | the scorer `Mstl`: trend and seasons by repeated LOESS, in place of Prophet |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -58,6 +59,8 @@ pub use crate::scorer::{
     ScorerStateError, SeasonalBaseline, SeasonalZScore, scorer_by_name, scorer_names,
 };
 pub use crate::scorer::{BankPart, Ensemble, EnsembleMeasure, Filled, InvalidEnsemble, MissingValues, ScorerBank};
+#[cfg(feature = "mstl")]
+pub use crate::scorer::{Mstl, MstlError, MstlFit, MstlHistory};
 pub use crate::series::{
     Direction, InvalidSeriesDetector, MissingSamples, SeriesDetector, SeriesDetectorBuilder, SeriesRule,
 };

@@ -17,6 +17,8 @@ const SCORERS: &[(&str, Constructor)] = &[
     ("field_report", || Box::new(FieldReport::default())),
     ("isolation_forest", || Box::new(IsolationForest::default())),
     ("mad", || Box::new(Mad::default())),
+    #[cfg(feature = "mstl")]
+    ("mstl", || Box::new(super::Mstl::default())),
     ("rolling_zscore", || Box::new(RollingZScore::default())),
     ("seasonal_baseline", || Box::new(SeasonalBaseline::default())),
     ("seasonal_zscore", || Box::new(SeasonalZScore::default())),

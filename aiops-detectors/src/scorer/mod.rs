@@ -12,8 +12,11 @@ mod isolation_forest;
 mod isolation_tree;
 mod mad;
 mod middle;
+#[cfg(feature = "mstl")]
+mod mstl;
 pub(crate) mod nested;
 mod past_scores;
+mod residuals;
 mod rolling_zscore;
 mod samples;
 mod season;
@@ -39,6 +42,8 @@ pub use self::field_report::FieldReport;
 pub use self::filled::{Filled, MissingValues};
 pub use self::isolation_forest::IsolationForest;
 pub use self::mad::Mad;
+#[cfg(feature = "mstl")]
+pub use self::mstl::{Mstl, MstlError, MstlFit, MstlHistory};
 pub use self::rolling_zscore::RollingZScore;
 pub use self::seasonal_baseline::SeasonalBaseline;
 pub use self::seasonal_zscore::SeasonalZScore;

@@ -4,7 +4,8 @@ use aiops_core::time;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{LARGEST_DEVIATION, spread};
+use super::residuals::{NORMAL, Residuals};
+use super::spread;
 
 const DAY: i64 = 86_400;
 const WEEK: i64 = 7 * DAY;
@@ -24,28 +25,10 @@ const CLOCKS: [i64; 3] = [0, -3_600, 3_600];
 /// Values behind a median: fewer than two say nothing about what is usual.
 const MIN_VALUES: usize = 2;
 
-/// Seconds after which half of a lasting difference counts as the level: a day, as the season's own step.
-const DRIFT_HALF_LIFE: f64 = 86_400.0;
-/// Deviations of one sample that move the level at the most.
-const DRIFT_CLIP: f64 = 3.0;
-/// Deviations that one sample adds to the spread at the most.
-const SPREAD_CLIP: f64 = 8.0;
 /// Weight of a sample in its phase's spread: the newest ten or so.
 const PHASE_WEIGHT: f64 = 0.1;
-/// Weight of a sample in the spread of the series: the newest thousand or so.
-const SERIES_WEIGHT: f64 = 0.001;
 /// A phase counts as no calmer than this share of the series: ten values make no sure spread.
 const CALMEST: f64 = 0.5;
-/// Makes a mean absolute deviation of normal data its standard deviation: sqrt(pi / 2).
-const NORMAL: f64 = 1.253_314_137_315_5;
-
-/// The quantile of the series' own standardised residuals that is followed, and that of normal data.
-const TAIL: f64 = 0.995;
-const NORMAL_TAIL: f64 = 2.807;
-/// How fast it is followed: a share of itself for one sample beyond it.
-const TAIL_RATE: f64 = 0.1;
-/// Faster in a young series, as a mean of few values moves faster: twice that at so many samples.
-const TAIL_YOUNG: f64 = 2_000.0;
 /// Beyond this a value is held: the tables are of `f32`.
 const LARGEST_CENTRE: f64 = 1e38;
 
@@ -66,13 +49,7 @@ pub(super) struct Season {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Numbers {
     last: Option<Timestamp>,
-    /// Mean absolute residual of the series.
-    spread: f64,
-    drift: f64,
-    /// Of absolute standardised residuals.
-    tail: f64,
-    /// Residuals so far.
-    n: u64,
+    residuals: Residuals,
 }
 
 /// What a value is held against.
@@ -100,7 +77,7 @@ impl Season {
             day: Table::new(DAY, DAY_PHASES),
             week: Table::new(WEEK, WEEK_PHASES),
             phase_spread: vec![f32::NAN; DAY_PHASES].into(),
-            numbers: Numbers { last: None, spread: 0.0, drift: 0.0, tail: NORMAL_TAIL, n: 0 },
+            numbers: Numbers { last: None, residuals: Residuals::new() },
         }
     }
 
@@ -110,7 +87,7 @@ impl Season {
 
     /// Residuals that the spread comes from.
     pub(super) fn n(&self) -> u64 {
-        self.numbers.n
+        self.numbers.residuals.n
     }
 
     /// What is usual at this time; none while this phase was not seen often enough.
@@ -119,7 +96,7 @@ impl Season {
         let mut nearest: Option<f64> = None;
         for clock in CLOCKS {
             for centre in [self.day.centre(second + clock), self.week.centre(second + clock)].into_iter().flatten() {
-                let centre = centre + self.numbers.drift;
+                let centre = centre + self.numbers.residuals.drift;
                 if nearest.is_none_or(|other| (value - centre).abs() < (value - other).abs()) {
                     nearest = Some(centre);
                 }
@@ -129,47 +106,26 @@ impl Season {
         let phase = self.day.phase(second, 0);
         let around = (-NEIGHBOURS..=NEIGHBOURS).map(|by| f64::from(self.phase_spread[self.day.phase(second, by)]));
         let (sum, n) = around.filter(|x| x.is_finite()).fold((0.0, 0.0), |(sum, n), x| (sum + x, n + 1.0));
-        let series = self.numbers.spread;
+        let series = self.numbers.residuals.spread;
         let own = if n > 0.0 { sum / n } else { series };
         let core = spread(NORMAL * own.max(CALMEST * series), centre, relative_floor);
-        let heavier = (self.numbers.tail / NORMAL_TAIL).max(1.0);
-        Some(Expected { centre, spread: (core * heavier).min(f64::MAX), core, phase })
+        let spread = (core * self.numbers.residuals.heavier()).min(f64::MAX);
+        Some(Expected { centre, spread, core, phase })
     }
 
     /// Learns a value that was held against `expected`.
     pub(super) fn learn(&mut self, at: Timestamp, value: f64, expected: Option<Expected>) {
-        if let Some(expected) = expected {
-            self.learn_residual(at, value - expected.centre, expected);
+        if let Some(Expected { centre, core, phase, .. }) = expected {
+            let age = self.numbers.last.map_or(0.0, |last| time::since(at, last).as_secs_f64());
+            let size = self.numbers.residuals.learn(age, value - centre, core);
+            let own = &mut self.phase_spread[phase];
+            let before = if own.is_finite() { f64::from(*own) } else { self.numbers.residuals.spread };
+            *own = (before + PHASE_WEIGHT * (size - before)).min(LARGEST_CENTRE) as f32;
         }
         let held = value.clamp(-LARGEST_CENTRE, LARGEST_CENTRE);
         self.day.learn(at.as_second(), held);
         self.week.learn(at.as_second(), held);
         self.numbers.last = Some(at);
-    }
-
-    fn learn_residual(&mut self, at: Timestamp, residual: f64, Expected { spread, core, phase, .. }: Expected) {
-        let residual = residual.clamp(-LARGEST_DEVIATION, LARGEST_DEVIATION);
-        let numbers = &mut self.numbers;
-        let first = numbers.n == 0;
-        // The very first says how large residuals are at all: it has nothing to be clipped by.
-        let size = if first { residual.abs() } else { residual.abs().min(SPREAD_CLIP * spread) };
-        let weight = SERIES_WEIGHT.max(1.0 / (numbers.n as f64 + 1.0));
-        numbers.spread += weight * (size - numbers.spread);
-        let own = &mut self.phase_spread[phase];
-        let before = if own.is_finite() { f64::from(*own) } else { numbers.spread };
-        *own = (before + PHASE_WEIGHT * (size - before)).min(LARGEST_CENTRE) as f32;
-
-        let age = numbers.last.map_or(0.0, |last| time::since(at, last).as_secs_f64());
-        let weight = 1.0 - (-age / DRIFT_HALF_LIFE).exp2();
-        numbers.drift += weight * residual.clamp(-DRIFT_CLIP * core, DRIFT_CLIP * core);
-
-        // Moves up by the share of the samples that should stay below, down by the other: rests where
-        // just that many do.
-        let beyond = residual.abs() > numbers.tail * core;
-        let rate = (TAIL_RATE * (1.0 + TAIL_YOUNG / (numbers.n as f64 + 1.0))).min(1.0);
-        let step = if beyond { rate * TAIL } else { -rate * (1.0 - TAIL) };
-        numbers.tail = (numbers.tail * step.exp()).clamp(NORMAL_TAIL, LARGEST_CENTRE);
-        numbers.n = numbers.n.saturating_add(1);
     }
 
     pub(super) fn save(&self) -> SavedSeason {
