@@ -283,3 +283,26 @@ fn warm_up_progresses_and_ends() {
         }
     }
 }
+
+#[test]
+fn the_window_that_is_told_is_that_of_the_baseline() {
+    const HOUR: u64 = 3_600;
+    for (name, hours) in [
+        // As long as it has run: three days and a half, less the first sample.
+        ("adaptive", Some(84)),
+        ("cusum", Some(21 * 24)),
+        ("ewma", Some(1)),
+        ("field_report", Some(1)),
+        // 288 samples.
+        ("mad", Some(23)),
+        ("rolling_zscore", Some(1)),
+        ("seasonal_baseline", Some(21 * 24)),
+        ("seasonal_zscore", Some(1)),
+        ("isolation_forest", None),
+    ] {
+        let mut scorer = scorer_by_name(name).unwrap();
+        run(&mut *scorer, series(1, |value| value));
+        assert_eq!(scorer.window().map(|window| window.as_secs() / HOUR), hours, "{name}");
+        assert_eq!(Filled::new(scorer, MissingValues::Last).window().map(|window| window.as_secs() / HOUR), hours);
+    }
+}

@@ -58,7 +58,7 @@ async fn replicas_of_one_service_are_one_sighting_the_worst() {
     assert_eq!((event.service.as_str(), event.labels["pod"].as_str()), ("cart", "b"));
     assert_eq!((event.severity, event.observed()), (Severity::Critical, at(60)));
     let text = event.explain();
-    for part in ["value 90 s", "expected 10.2 s", "threshold 6", "window 1h", "60 samples"] {
+    for part in ["value 90 s", "expected 10.2 s", "threshold 6", "window 5h", "60 samples"] {
         assert!(text.contains(part), "{text} lacks {part}");
     }
 }

@@ -37,13 +37,15 @@ fn run() -> Result<(), String> {
             }
             "--threshold" => {
                 let text = value()?;
-                let threshold = text.parse().map_err(|_| format!("--threshold {text:?} is no number"))?;
-                evaluation = evaluation.threshold(threshold);
+                let threshold = text.parse().ok().filter(|threshold: &f64| threshold.is_finite() && *threshold > 0.0);
+                evaluation = evaluation
+                    .threshold(threshold.ok_or_else(|| format!("--threshold {text:?} is no number above 0"))?);
             }
             "--kind" => {
                 let name = value()?;
                 let kind = Kind::ALL.iter().find(|kind| kind.name() == name);
-                kinds.push(*kind.ok_or_else(|| format!("no kind {name:?}"))?);
+                let names = || Kind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+                kinds.push(*kind.ok_or_else(|| format!("no kind {name:?}, there are {}", names()))?);
             }
             _ => return Err(USAGE.to_owned()),
         }

@@ -1,10 +1,12 @@
 //! Cumulative sums of small differences: level shifts that no single value shows.
 
+use std::time::Duration;
+
 use aiops_core::{DataState, time};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::season::{SavedSeason, Season};
+use super::season::{REMEMBERED, SavedSeason, Season};
 use super::{MIN_SAMPLES, RELATIVE_FLOOR, Score, Scorer, ScorerStateError, refused, restore, save};
 
 /// Half of the shift, in deviations, that is to be found soonest: one (Montgomery, "Introduction to
@@ -225,12 +227,14 @@ impl Scorer for Cusum {
     fn fresh(&self) -> Box<dyn Scorer> {
         Box::new(Self { season: Season::new(), sums: Sums::default(), ..*self })
     }
+
+    fn window(&self) -> Option<Duration> {
+        Some(REMEMBERED)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::testing::synthetic::{Fault, Kind, healthy, with_fault};
 

@@ -125,6 +125,10 @@ impl Scorer for Ewma {
     fn fresh(&self) -> Box<dyn Scorer> {
         Box::new(Self { state: State::default(), ..*self })
     }
+
+    fn window(&self) -> Option<Duration> {
+        Some(self.half_life)
+    }
 }
 
 #[cfg(test)]

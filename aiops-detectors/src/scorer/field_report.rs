@@ -133,6 +133,10 @@ impl Scorer for FieldReport {
     fn fresh(&self) -> Box<dyn Scorer> {
         Box::new(Self::default())
     }
+
+    fn window(&self) -> Option<Duration> {
+        Some(self.zscore.as_ref().map_or(HOUR, |(_, window)| *window))
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What a scorer does about a value that is missing.
 
+use std::time::Duration;
+
 use aiops_core::DataState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -109,6 +111,10 @@ impl Scorer for Filled {
 
     fn fresh(&self) -> Box<dyn Scorer> {
         Box::new(Self { scorer: self.scorer.fresh(), missing: self.missing, last: None })
+    }
+
+    fn window(&self) -> Option<Duration> {
+        self.scorer.window()
     }
 }
 

@@ -165,6 +165,10 @@ impl Scorer for Mad {
     fn fresh(&self) -> Box<dyn Scorer> {
         Box::new(Self { samples: Samples::default(), middle: Middle::of(0), ahead: Ahead::default(), ..*self })
     }
+
+    fn window(&self) -> Option<Duration> {
+        Some(self.samples.span())
+    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod tail;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use aiops_core::{Band, DataState};
 use jiff::Timestamp;
@@ -203,6 +204,11 @@ pub trait Scorer: fmt::Debug + Send + Sync + 'static {
 
     /// An empty scorer with the same settings.
     fn fresh(&self) -> Box<dyn Scorer>;
+
+    /// The time that the baseline covers now, for people; none where it cannot be told.
+    fn window(&self) -> Option<Duration> {
+        None
+    }
 }
 
 impl Scorer for Box<dyn Scorer> {
@@ -232,6 +238,10 @@ impl Scorer for Box<dyn Scorer> {
 
     fn fresh(&self) -> Box<dyn Scorer> {
         (**self).fresh()
+    }
+
+    fn window(&self) -> Option<Duration> {
+        (**self).window()
     }
 }
 

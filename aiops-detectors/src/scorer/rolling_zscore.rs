@@ -116,6 +116,10 @@ impl Scorer for RollingZScore {
     fn fresh(&self) -> Box<dyn Scorer> {
         Box::new(Self { samples: Samples::default(), ..*self })
     }
+
+    fn window(&self) -> Option<Duration> {
+        Some(self.samples.span())
+    }
 }
 
 #[cfg(test)]

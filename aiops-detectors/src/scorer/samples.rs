@@ -123,6 +123,12 @@ impl Samples {
         self.slots.iter().copied()
     }
 
+    /// From the oldest sample to the newest, to the second.
+    pub(super) fn span(&self) -> Duration {
+        let oldest = self.oldest().map_or(self.last, |oldest| oldest.at);
+        Duration::from_secs(self.last.abs_diff(oldest) / SECOND.unsigned_abs())
+    }
+
     pub(super) fn values(&self) -> impl Iterator<Item = f64> {
         self.slots.iter().map(|slot| slot.value)
     }

@@ -1,5 +1,7 @@
 //! What a series does at this time of the day and of the week, in a fixed number of bytes.
 
+use std::time::Duration;
+
 use aiops_core::time;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,8 @@ const DAYS: usize = 5;
 const WEEK_PHASES: usize = 672;
 /// Weeks that a phase remembers: the fewest whose median one bad week does not move.
 const WEEKS: usize = 3;
+/// The time that the tables reach back.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(WEEKS as u64 * 7 * 86_400);
 /// Phases to either side that are read as well: jobs start late, and a median of more values is calmer.
 const NEIGHBOURS: i64 = 1;
 /// Clocks that the series may go by: summer time moves a day by an hour either way.

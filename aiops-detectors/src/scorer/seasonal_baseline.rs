@@ -1,9 +1,11 @@
 //! The distance from what is usual at this time of the day and of the week.
 
+use std::time::Duration;
+
 use aiops_core::DataState;
 use jiff::Timestamp;
 
-use super::season::{SavedSeason, Season};
+use super::season::{REMEMBERED, SavedSeason, Season};
 use super::{MIN_SAMPLES, RELATIVE_FLOOR, Score, Scorer, ScorerStateError, refused, restore, save};
 
 /// Medians of the last five days and three weeks at this phase, by timestamp (UTC), in 16 KiB.
@@ -87,6 +89,10 @@ impl Scorer for SeasonalBaseline {
 
     fn fresh(&self) -> Box<dyn Scorer> {
         Box::new(Self { season: Season::new(), ..*self })
+    }
+
+    fn window(&self) -> Option<Duration> {
+        Some(REMEMBERED)
     }
 }
 

@@ -113,6 +113,10 @@ impl Scorer for SeasonalZScore {
     fn fresh(&self) -> Box<dyn Scorer> {
         Box::new(Self { samples: Samples::default(), end: 0, ..*self })
     }
+
+    fn window(&self) -> Option<Duration> {
+        Some(Duration::from_nanos(self.window.unsigned_abs()))
+    }
 }
 
 #[cfg(test)]

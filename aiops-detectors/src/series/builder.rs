@@ -63,7 +63,7 @@ impl<S: SampleSource> SeriesDetectorBuilder<S> {
             max_series: DEFAULT_MAX_SERIES,
             idle_after: Duration::from_secs(7 * 86_400),
             unit: None,
-            window: Duration::from_secs(3_600),
+            window: None,
             state: Mutex::new(State::default()),
         };
         Self { detector, service: None, stale_after: None }
@@ -195,9 +195,9 @@ impl<S: SampleSource> SeriesDetectorBuilder<S> {
         self
     }
 
-    /// The time that the baseline covers, for people; an hour unless set.
+    /// The time that the baseline covers, for people; what the scorer says unless set.
     pub fn window(mut self, window: Duration) -> Self {
-        self.detector.window = window;
+        self.detector.window = Some(window);
         self
     }
 

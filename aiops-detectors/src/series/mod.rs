@@ -61,7 +61,7 @@ pub struct SeriesDetector<S> {
     max_series: usize,
     idle_after: Duration,
     unit: Option<String>,
-    window: Duration,
+    window: Option<Duration>,
     state: Mutex<State>,
 }
 
@@ -212,7 +212,7 @@ impl<S: SampleSource> SeriesDetector<S> {
             let (rank, size, sighting) = match &track.seen {
                 _ if stale => (if missed { 3 } else { 0 }, 0.0, unknown(DataState::Stale)),
                 Seen::Firing(sample) => {
-                    let event = self.event(labels, &identity, sample);
+                    let event = self.event(labels, &identity, sample, track.window());
                     (4, sample.score.persisting.abs(), Sighting::Firing(Box::new(event)))
                 }
                 Seen::Normal => (2, 0.0, Sighting::Normal(identity.clone())),
@@ -234,15 +234,23 @@ impl<S: SampleSource> SeriesDetector<S> {
         values.map(aiops_core::encode).collect::<Vec<_>>().join("|")
     }
 
-    fn event(&self, labels: &Labels, identity: &Identity, firing: &track::Firing) -> DetectionEvent {
+    fn event(
+        &self,
+        labels: &Labels,
+        identity: &Identity,
+        firing: &track::Firing,
+        window: Option<Duration>,
+    ) -> DetectionEvent {
         let score = &firing.score;
         let mut signal = Signal::new(score.value)
             .score(score.persisting.abs())
             .threshold(self.rule.threshold)
-            .window(self.window)
             .n(score.n)
             .with("surprise", score.surprise)
             .with("scorer", self.prototype.name());
+        if let Some(window) = self.window.or(window) {
+            signal = signal.window(window);
+        }
         if let Some(expected) = score.expected {
             signal = signal.expected(expected);
         }

@@ -121,6 +121,10 @@ impl Track {
         };
     }
 
+    pub(super) fn window(&self) -> Option<Duration> {
+        self.scorer.window()
+    }
+
     pub(super) fn save(&self, labels: &Labels) -> Saved {
         Saved {
             labels: labels.clone(),

@@ -5,6 +5,8 @@ mod running;
 mod season;
 mod surprise;
 
+use std::time::Duration;
+
 use aiops_core::DataState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -174,6 +176,13 @@ impl Scorer for Adaptive {
 
     fn fresh(&self) -> Box<dyn Scorer> {
         Box::new(Self::new())
+    }
+
+    fn window(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Running(running) => Some(running.window()),
+            _ => None,
+        }
     }
 }
 

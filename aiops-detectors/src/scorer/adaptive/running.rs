@@ -1,5 +1,7 @@
 //! The scorer once it knows the unit of its series.
 
+use std::time::Duration;
+
 use aiops_core::{Band, BoxError, DataState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -140,7 +142,7 @@ impl Running {
         let usual = self.season.usual(second);
         let residuals = self.state.residuals(y, usual);
         let floor = self.state.floor();
-        let memory = (MEMORY_SECONDS / self.state.step).clamp(MEMORY.0, MEMORY.1) as u32;
+        let memory = self.state.memory() as u32;
 
         let mut judged: [(f64, Option<Tail>); VIEWS] = [(0.0, None); VIEWS];
         for ((past, residual), judged) in self.pasts.iter_mut().zip(residuals).zip(&mut judged) {
@@ -173,6 +175,12 @@ impl Running {
         self.state.learn(y, usual, seconds(at));
         self.season.learn(second, y);
         score
+    }
+
+    /// The time of the samples by which a view judges.
+    pub(super) fn window(&self) -> Duration {
+        let seconds = self.state.memory().min(self.state.count as f64) * self.state.step;
+        Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX)
     }
 
     pub(super) fn size_bytes(&self) -> usize {
@@ -253,6 +261,11 @@ impl State {
             *residual = residual.clamp(-LARGEST, LARGEST);
         }
         residuals
+    }
+
+    /// Samples by which a view judges.
+    fn memory(&self) -> f64 {
+        (MEMORY_SECONDS / self.step).clamp(MEMORY.0, MEMORY.1)
     }
 
     fn floor(&self) -> f64 {

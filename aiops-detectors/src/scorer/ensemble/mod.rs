@@ -2,6 +2,8 @@
 
 mod combine;
 
+use std::time::Duration;
+
 use aiops_core::DataState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -224,6 +226,10 @@ impl Scorer for Ensemble {
         let members = self.members.iter().map(|member| member.fresh()).collect();
         let (rule, measure) = (self.rule.clone(), self.measure);
         Box::new(Self { name: self.name, rule, measure, min_warm: self.min_warm, members })
+    }
+
+    fn window(&self) -> Option<Duration> {
+        self.members.iter().filter_map(|member| member.window()).max()
     }
 }
 
