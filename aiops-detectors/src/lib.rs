@@ -45,6 +45,7 @@ mod random;
 mod scorer;
 mod series;
 mod source;
+mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -68,4 +69,8 @@ pub use crate::source::{
     BadRow, CsvError, CsvReader, CsvRow, CsvSamples, Full, Labels, LogBatch, LogLine, LogSource, MemoryLogSource,
     MemorySource, MemorySpanSource, PushSource, RowFault, Sample, SampleSource, Series, SeriesBatch, ServiceCount,
     SourceError, SpanBatch, SpanRecord, SpanSource, count_csv_rows, read_csv,
+};
+pub use crate::template::{
+    DEFAULT_TEMPLATES, GroupCount, InvalidLineFingerprint, LineFingerprint, Observed, TemplateGroup, TemplateMiner,
+    TemplateStateError, fingerprint_line, mask_line,
 };

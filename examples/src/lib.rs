@@ -4,6 +4,7 @@ pub mod backtest;
 pub mod decide;
 pub mod features;
 pub mod lines;
+pub mod log_templates;
 pub mod petshop;
 pub mod quickstart;
 pub mod replay;

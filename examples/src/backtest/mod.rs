@@ -5,7 +5,7 @@ pub mod args;
 mod faults;
 pub mod figures;
 mod files;
-mod progress;
+pub(crate) mod progress;
 mod report;
 mod scores;
 mod series;

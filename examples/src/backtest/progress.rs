@@ -13,7 +13,7 @@ const WIDTH: usize = 20;
 const LONGEST: usize = 78;
 
 /// A bar on a terminal, a line every five seconds elsewhere.
-pub(super) struct Progress<'a> {
+pub(crate) struct Progress<'a> {
     to: &'a mut dyn Write,
     terminal: bool,
     total: u64,
@@ -31,18 +31,18 @@ impl std::fmt::Debug for Progress<'_> {
 
 impl<'a> Progress<'a> {
     /// Over files of `total` bytes.
-    pub(super) fn new(to: &'a mut dyn Write, terminal: bool, total: u64) -> Self {
+    pub(crate) fn new(to: &'a mut dyn Write, terminal: bool, total: u64) -> Self {
         let now = Instant::now();
         Self { to, terminal, total, done: 0, started: now, shown: now, drawn: false }
     }
 
     /// A file is done, or given up.
-    pub(super) fn file_done(&mut self, bytes: u64) {
+    pub(crate) fn file_done(&mut self, bytes: u64) {
         self.done += bytes;
     }
 
     /// `read` bytes of the file in work have been read.
-    pub(super) fn tick(&mut self, name: &str, read: u64) {
+    pub(crate) fn tick(&mut self, name: &str, read: u64) {
         let every = if self.terminal { REDRAW } else { LINE };
         if self.shown.elapsed() < every {
             return;
@@ -57,7 +57,7 @@ impl<'a> Progress<'a> {
     }
 
     /// Makes room for other output.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
             let _ = write!(self.to, "\r\x1b[K");
             let _ = self.to.flush();
@@ -65,7 +65,7 @@ impl<'a> Progress<'a> {
     }
 
     /// A line for a person, above the bar.
-    pub(super) fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         self.clear();
         let _ = writeln!(self.to, "backtest: {line}");
     }

@@ -1,0 +1,359 @@
+//! The online miner: counts masked lines and merges them into groups.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::alias::{Aliases, Rank, rank};
+use super::evidence::{Evidence, Generalised};
+use super::fingerprint::{LineFingerprint, settle};
+use super::hash::{HashedMap, hash};
+use super::lru::Lru;
+use super::record;
+use super::windows::Windows;
+
+/// Masked lines that are kept unless the host says otherwise (facts 3.4): far more than one service has
+/// kinds of lines, and a few megabytes.
+pub const DEFAULT_TEMPLATES: usize = 10_000;
+/// Longest sample, in bytes.
+const MAX_SAMPLE: usize = 1024;
+/// Bytes of templates and samples at the most: a cap of lines alone would let long lines take 50 MB.
+const MAX_TEXT: usize = 12 << 20;
+/// Places for evidence and steps of the alias map for each masked line that is kept (facts 3.4).
+const PER_TEMPLATE: usize = 8;
+/// More general templates that one line may make, each from the one before.
+const MAX_STEPS: usize = 64;
+
+/// What one line was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Observed {
+    /// What kind of line: stateless, see [`fingerprint_line`](crate::fingerprint_line).
+    pub fingerprint: LineFingerprint,
+    /// Whether nothing was known of this fingerprint before.
+    pub new: bool,
+}
+
+/// One group of lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TemplateGroup {
+    /// The group: the most general fingerprint.
+    pub fingerprint: LineFingerprint,
+    /// Its text, with `*` for what varies.
+    pub template: Arc<str>,
+    /// One line of it, at most 1 kB; foreign text.
+    pub sample: String,
+    /// Lines counted.
+    pub count: u64,
+}
+
+/// Lines of one group in one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupCount {
+    /// The group.
+    pub group: LineFingerprint,
+    /// Its lines.
+    pub count: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: u64,
+    pub(super) fingerprint: LineFingerprint,
+    pub(super) count: u64,
+    pub(super) sample: Box<str>,
+}
+
+/// Finds the templates of log lines, one line at a time, with one setting for every system.
+///
+/// Each line has a stateless [`LineFingerprint`]; what is learned is only which fingerprints are one group
+/// ([`resolve`](Self::resolve)). Groups only ever join, and a fingerprint given out stays valid.
+///
+/// Memory is bounded: of the masked lines the least recently used goes first, those met only once before
+/// those met again; each drop is counted as `aiops_template_dropped_total`.
+///
+/// ```
+/// let mut miner = aiops_detectors::TemplateMiner::default();
+/// let first = miner.observe(b"order 17 paid by card");
+/// let second = miner.observe(b"order 18 paid by card");
+/// assert!(first.new && !second.new);
+/// assert_eq!(first.fingerprint, second.fingerprint);
+/// assert_eq!(&*miner.groups()[0].template, "order * paid by card");
+/// ```
+#[derive(Debug)]
+pub struct TemplateMiner {
+    pub(super) capacity: usize,
+    masked: Vec<u8>,
+    places: HashedMap<u64, u32>,
+    pub(super) entries: Vec<Entry>,
+    free: Vec<u32>,
+    pub(super) lru: Lru,
+    /// Template and number of entries of each fingerprint that has any.
+    pub(super) live: HashedMap<u64, (Arc<str>, u32)>,
+    /// Templates that were made by merging.
+    pub(super) general: HashedMap<u64, Arc<str>>,
+    pub(super) aliases: Aliases,
+    evidence: Evidence,
+    pub(super) windows: Windows,
+    text: usize,
+    pub(super) lines: u64,
+    pub(super) evicted: u64,
+}
+
+impl Default for TemplateMiner {
+    fn default() -> Self {
+        Self::new(DEFAULT_TEMPLATES)
+    }
+}
+
+impl TemplateMiner {
+    /// A miner that keeps at most `capacity` masked lines (at least two).
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        // Places are counted in 32 bits.
+        let capacity = capacity.clamp(2, 1 << 24);
+        Self {
+            capacity,
+            masked: Vec::new(),
+            places: HashedMap::default(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            lru: Lru::new(capacity),
+            live: HashedMap::default(),
+            general: HashedMap::default(),
+            aliases: Aliases::default(),
+            evidence: Evidence::new(capacity * PER_TEMPLATE),
+            windows: Windows::default(),
+            text: 0,
+            lines: 0,
+            evicted: 0,
+        }
+    }
+
+    /// Counts one record: a line, or several of which the first counts (see
+    /// [`mask_line`](crate::mask_line)). Any bytes will do.
+    pub fn observe(&mut self, record: &[u8]) -> Observed {
+        record::masked(record, &mut self.masked);
+        let key = hash(&self.masked);
+        self.lines += 1;
+        if let Some(place) = self.places.get(&key).copied()
+            && let Some(entry) = self.entries.get_mut(place as usize)
+        {
+            entry.count += 1;
+            let fingerprint = entry.fingerprint;
+            self.lru.touch(place);
+            return Observed { fingerprint, new: false };
+        }
+        let template = settle(self.masked.clone());
+        let fingerprint = LineFingerprint::of_masked(&template);
+        let new = !self.knows(fingerprint);
+        let sample = clipped(record);
+        self.insert(Entry { key, fingerprint, count: 1, sample }, &template, false);
+        self.learn(template, fingerprint);
+        Observed { fingerprint, new }
+    }
+
+    /// As [`observe`](Self::observe), counted also in the window of the time at which the line was written.
+    ///
+    /// Windows are five minutes long and begin at their multiples; the newest twelve are kept. Lines of
+    /// windows that are gone, and fingerprints beyond the capacity in one window, are not counted there.
+    pub fn observe_at(&mut self, record: &[u8], at: Timestamp) -> Observed {
+        let observed = self.observe(record);
+        self.windows.observe(observed.fingerprint, at, self.capacity);
+        observed
+    }
+
+    /// Lines of each group in the window of a time, by the groups as they are now, most lines first.
+    #[must_use]
+    pub fn counts(&self, at: Timestamp) -> Vec<GroupCount> {
+        let mut groups: HashedMap<u64, u64> = HashedMap::default();
+        for (fingerprint, count) in self.windows.of(at) {
+            *groups.entry(self.resolve(fingerprint).0).or_default() += count;
+        }
+        let mut all: Vec<GroupCount> =
+            groups.into_iter().map(|(group, count)| GroupCount { group: LineFingerprint(group), count }).collect();
+        all.sort_by(|a, b| b.count.cmp(&a.count).then(a.group.cmp(&b.group)));
+        all
+    }
+
+    /// Whether anything is known of a fingerprint.
+    #[must_use]
+    pub fn knows(&self, fingerprint: LineFingerprint) -> bool {
+        self.live.contains_key(&fingerprint.0)
+            || self.general.contains_key(&fingerprint.0)
+            || self.aliases.contains(fingerprint)
+    }
+
+    /// The group of a fingerprint: itself where nothing more general is known. Resolving twice changes
+    /// nothing.
+    #[must_use]
+    pub fn resolve(&self, fingerprint: LineFingerprint) -> LineFingerprint {
+        self.aliases.resolve(fingerprint)
+    }
+
+    /// The text of a group or of a single fingerprint, while it is kept.
+    #[must_use]
+    pub fn template(&self, fingerprint: LineFingerprint) -> Option<Arc<str>> {
+        let live = || self.live.get(&fingerprint.0).map(|(template, _)| template);
+        self.general.get(&fingerprint.0).or_else(live).map(Arc::<str>::clone)
+    }
+
+    /// All groups, those of most lines first. Lines of masked lines that went at the bound are not in it,
+    /// see [`evicted`](Self::evicted).
+    #[must_use]
+    pub fn groups(&self) -> Vec<TemplateGroup> {
+        let mut groups: HashedMap<u64, (u64, &Entry)> = HashedMap::default();
+        for (place, _) in self.lru.iter() {
+            let Some(entry) = self.entries.get(place as usize) else { continue };
+            let group = self.resolve(entry.fingerprint);
+            let (count, largest) = groups.entry(group.0).or_insert((0, entry));
+            *count += entry.count;
+            if (entry.count, &largest.sample) > (largest.count, &entry.sample) {
+                *largest = entry;
+            }
+        }
+        let mut all: Vec<TemplateGroup> = groups
+            .into_iter()
+            .map(|(group, (count, entry))| {
+                let fingerprint = LineFingerprint(group);
+                let template = self.template(fingerprint).or_else(|| self.template(entry.fingerprint));
+                let template = template.unwrap_or_else(|| Arc::from(&*entry.sample));
+                TemplateGroup { fingerprint, template, sample: entry.sample.to_string(), count }
+            })
+            .collect();
+        all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.template.cmp(&b.template)));
+        all
+    }
+
+    /// Lines observed, also those before a restart.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Lines of masked lines that went at the bound: with the counts of the groups they make up
+    /// [`lines`](Self::lines).
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Masked lines that are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether no line was observed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry, template: &str, protected: bool) {
+        self.text += entry.sample.len() + template.len();
+        while self.places.len() >= self.capacity || (self.text > MAX_TEXT && !self.places.is_empty()) {
+            let Some(oldest) = self.lru.oldest() else { break };
+            self.evict(oldest);
+        }
+        let (key, fingerprint) = (entry.key, entry.fingerprint);
+        self.live.entry(fingerprint.0).or_insert_with(|| (Arc::from(template), 0)).1 += 1;
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.entries[place as usize] = entry;
+                place
+            }
+            None => {
+                self.entries.push(entry);
+                u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        self.places.insert(key, place);
+        self.lru.add(place, protected);
+    }
+
+    fn evict(&mut self, place: u32) {
+        self.lru.remove(place);
+        self.free.push(place);
+        let entry = &mut self.entries[place as usize];
+        self.evicted += std::mem::take(&mut entry.count);
+        self.places.remove(&entry.key);
+        self.text = self.text.saturating_sub(std::mem::take(&mut entry.sample).len());
+        if let Some((template, entries)) = self.live.get_mut(&entry.fingerprint.0) {
+            self.text = self.text.saturating_sub(template.len());
+            *entries -= 1;
+            if *entries == 0 {
+                self.live.remove(&entry.fingerprint.0);
+            }
+        }
+        dropped("template", 1);
+    }
+
+    /// Takes a template into the evidence, and the more general ones that follow from it.
+    pub(super) fn learn(&mut self, template: String, fingerprint: LineFingerprint) {
+        let rank = rank(&template, fingerprint);
+        let mut todo = vec![(template, rank)];
+        let mut places = 0;
+        for _ in 0..MAX_STEPS {
+            let Some((template, rank)) = todo.pop() else { break };
+            for Generalised { template, members } in self.evidence.take(&template, rank, &mut places) {
+                let text = settle(template.into_bytes());
+                let fingerprint = LineFingerprint::of_masked(&text);
+                let root = super::alias::rank(&text, fingerprint);
+                self.join_all(&members, root);
+                if !self.general.contains_key(&fingerprint.0) {
+                    self.make_general(fingerprint, &text);
+                    todo.push((text, root));
+                }
+            }
+        }
+        if places > 0 {
+            dropped("place", places);
+        }
+    }
+
+    fn join_all(&mut self, members: &[Rank], root: Rank) {
+        for member in members {
+            self.aliases.join(*member, root);
+        }
+        if self.aliases.len() > self.alias_bound() {
+            let before = self.aliases.len();
+            let (live, general) = (&self.live, &self.general);
+            self.aliases.retain(|step| live.contains_key(&step.0) || general.contains_key(&step.0));
+            dropped("alias", (before - self.aliases.len()) as u64);
+        }
+    }
+
+    pub(super) fn alias_bound(&self) -> usize {
+        self.capacity * PER_TEMPLATE
+    }
+
+    /// Keeps the text of a template made by merging. Beyond twice the capacity those without lines go.
+    pub(super) fn make_general(&mut self, fingerprint: LineFingerprint, text: &str) {
+        if self.general.len() >= 2 * self.capacity {
+            let before = self.general.len();
+            let used: std::collections::HashSet<u64> =
+                self.live.keys().map(|member| self.aliases.resolve(LineFingerprint(*member)).0).collect();
+            self.general.retain(|fingerprint, _| used.contains(fingerprint));
+            dropped("group", (before - self.general.len()) as u64);
+        }
+        self.general.insert(fingerprint.0, Arc::from(text));
+    }
+}
+
+/// Counts what a bound dropped.
+pub(super) fn dropped(what: &'static str, how_many: u64) {
+    metrics::counter!("aiops_template_dropped_total", "what" => what).increment(how_many);
+}
+
+/// The beginning of a record as text.
+fn clipped(record: &[u8]) -> Box<str> {
+    let text = String::from_utf8_lossy(&record[..record.len().min(MAX_SAMPLE)]);
+    let mut end = text.len().min(MAX_SAMPLE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].trim_end().into()
+}

@@ -1,0 +1,19 @@
+//! Templates of log lines: a stateless fingerprint of each line, groups learned by evidence.
+
+mod alias;
+mod evidence;
+mod fingerprint;
+mod hash;
+mod lru;
+mod mask;
+mod miner;
+mod record;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod windows;
+
+pub use self::fingerprint::{InvalidLineFingerprint, LineFingerprint, fingerprint_line, mask_line};
+pub use self::miner::{DEFAULT_TEMPLATES, GroupCount, Observed, TemplateGroup, TemplateMiner};
+pub use self::state::TemplateStateError;

@@ -1,0 +1,161 @@
+//! Saving and restoring a miner, and joining what two machines learned.
+
+use serde::{Deserialize, Serialize};
+
+use super::alias::Rank;
+use super::fingerprint::LineFingerprint;
+use super::hash::{HashedMap, hash};
+use super::mask::MAX_LINE;
+use super::miner::{Entry, TemplateMiner, dropped};
+
+/// What saved bytes begin with: name, version, then the checksum of the rest.
+const HEADER: &str = "aiops-templates 1 ";
+
+/// Saved templates that cannot be taken back; the miner stays as it was.
+#[derive(Debug, thiserror::Error)]
+#[error("saved log templates do not read")]
+#[non_exhaustive]
+pub struct TemplateStateError {
+    /// Why.
+    #[source]
+    pub source: aiops_core::BoxError,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    lines: u64,
+    evicted: u64,
+    /// Those that would go next first.
+    templates: Vec<Template>,
+    general: Vec<String>,
+    aliases: Vec<Step>,
+    windows: Vec<(i64, Vec<(LineFingerprint, u64)>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Template {
+    text: String,
+    sample: String,
+    count: u64,
+    again: bool,
+}
+
+/// Fingerprint and letters of a template, and of the more general one.
+#[derive(Serialize, Deserialize)]
+struct Step(LineFingerprint, u16, LineFingerprint, u16);
+
+impl TemplateMiner {
+    /// The state as versioned bytes with a checksum, for a state store.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let mut templates: Vec<Template> = Vec::with_capacity(self.entries.len());
+        let mut places: HashedMap<u64, usize> = HashedMap::default();
+        for (place, again) in self.lru.iter() {
+            let Some(entry) = self.entries.get(place as usize) else { continue };
+            if let Some(known) = places.get(&entry.fingerprint.0).and_then(|place| templates.get_mut(*place)) {
+                known.count += entry.count;
+                known.again |= again;
+            } else if let Some((text, _)) = self.live.get(&entry.fingerprint.0) {
+                places.insert(entry.fingerprint.0, templates.len());
+                let (text, sample) = (text.to_string(), entry.sample.to_string());
+                templates.push(Template { text, sample, count: entry.count, again });
+            }
+        }
+        let mut general: Vec<String> = self.general.values().map(ToString::to_string).collect();
+        general.sort_unstable();
+        let step = |(low, high): (Rank, Rank)| Step(LineFingerprint(low.1), low.0, LineFingerprint(high.1), high.0);
+        let windows = self.windows.counts.iter().map(|(window, counts)| {
+            let mut all: Vec<_> = counts.iter().map(|(print, count)| (LineFingerprint(*print), *count)).collect();
+            all.sort_unstable();
+            (*window, all)
+        });
+        let saved = Saved {
+            lines: self.lines,
+            evicted: self.evicted,
+            templates,
+            general,
+            aliases: self.aliases.steps().into_iter().map(step).collect(),
+            windows: windows.collect(),
+        };
+        // Text and numbers only: nothing here can fail to serialise.
+        let body = serde_json::to_vec(&saved).unwrap_or_default();
+        [format!("{HEADER}{:016x}\n", hash(&body)).as_bytes(), &body].concat()
+    }
+
+    /// Takes saved state back, in place of what is known now. What is beyond the bounds is left out and
+    /// counted, what would go next first.
+    ///
+    /// # Errors
+    /// Bytes that do not read, were changed, or are of another version: the miner stays as it was.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), TemplateStateError> {
+        let saved = read(bytes)?;
+        let mut miner = Self::new(self.capacity);
+        let (lines, evicted) = (saved.lines, saved.evicted);
+        miner.take_in(&saved);
+        for Template { text, sample, count, again } in saved.templates {
+            let fingerprint = LineFingerprint::of_masked(&text);
+            let key = hash(text.as_bytes());
+            miner.insert(Entry { key, fingerprint, count, sample: sample.into() }, &text, again);
+            miner.learn(text, fingerprint);
+        }
+        for (window, counts) in saved.windows {
+            for (fingerprint, count) in counts {
+                miner.windows.add(fingerprint, window, count, self.capacity);
+            }
+        }
+        miner.lines = lines;
+        miner.evicted += evicted;
+        *self = miner;
+        Ok(())
+    }
+
+    /// Joins what another machine learned, from its saved state: afterwards both resolve to the same
+    /// groups, in whatever order and however often they join. Counts and samples stay one's own.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn merge(&mut self, bytes: &[u8]) -> Result<(), TemplateStateError> {
+        let saved = read(bytes)?;
+        self.take_in(&saved);
+        for Template { text, .. } in saved.templates {
+            let fingerprint = LineFingerprint::of_masked(&text);
+            self.learn(text, fingerprint);
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, saved: &Saved) {
+        for text in &saved.general {
+            self.make_general(LineFingerprint::of_masked(text), text);
+        }
+        let bound = self.alias_bound();
+        for (at, step) in saved.aliases.iter().enumerate() {
+            if self.aliases.len() >= bound {
+                dropped("alias", (saved.aliases.len() - at) as u64);
+                break;
+            }
+            self.aliases.join((step.1, step.0.0), (step.3, step.2.0));
+        }
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Saved, TemplateStateError> {
+    let refuse = |source: aiops_core::BoxError| TemplateStateError { source };
+    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (header, body) = bytes.split_at(line);
+    let body = body.get(1..).unwrap_or_default();
+    let Some(checksum) = header.strip_prefix(HEADER.as_bytes()) else {
+        return Err(refuse("it does not begin with aiops-templates and version 1".into()));
+    };
+    if checksum != format!("{:016x}", hash(body)).as_bytes() {
+        return Err(refuse("its checksum does not fit: it was cut or changed".into()));
+    }
+    let saved: Saved = serde_json::from_slice(body).map_err(|error| refuse(error.into()))?;
+    let texts = saved.templates.iter().flat_map(|template| [&template.text, &template.sample]).chain(&saved.general);
+    match texts.map(String::len).max() {
+        Some(longest) if longest > MAX_LINE => Err(refuse(format!("a text of {longest} bytes is in it").into())),
+        _ => Ok(saved),
+    }
+}

@@ -1,0 +1,104 @@
+//! A masked line as tokens, for merging and for leaving out repetitions (facts 3.2).
+
+use super::mask::{CUT, STAR};
+
+/// Tokens that are looked at; what is behind them stays as it is.
+pub(super) const MAX_TOKENS: usize = 256;
+/// Lengths of sequences whose repetition is left out.
+const PERIODS: [usize; 5] = [1, 2, 3, 4, 6];
+
+fn in_token(c: char) -> bool {
+    c.is_alphanumeric() || "_.*-$@~/\\+&%?#!…".contains(c) || !c.is_ascii()
+}
+
+/// Cuts a text into tokens that together are the text: words with what belongs to them, quoted pieces
+/// without blanks, blanks, and every other character alone.
+pub(super) fn tokens(text: &str) -> Vec<&str> {
+    let mut all = Vec::with_capacity(32);
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if all.len() + 1 == MAX_TOKENS {
+            all.push(rest);
+            break;
+        }
+        let end = if first == ' ' {
+            1
+        } else if matches!(first, '"' | '\'') {
+            quoted(rest, first).unwrap_or(1)
+        } else if in_token(first) {
+            let end = rest.find(|c| !in_token(c)).unwrap_or(rest.len());
+            // The end of a sentence is not part of its last word.
+            match rest[..end].trim_end_matches(['.', '!', '?']).len() {
+                0 => end,
+                trimmed => trimmed,
+            }
+        } else {
+            first.len_utf8()
+        };
+        let (token, behind) = rest.split_at(end);
+        all.push(token);
+        rest = behind;
+    }
+    all
+}
+
+/// End of a quoted piece without blanks that is followed by no letter (`don't` quotes nothing).
+fn quoted(text: &str, quote: char) -> Option<usize> {
+    let end = 1 + text[1..].find([quote, ' '])?;
+    let closed = text[end..].starts_with(quote) && end > 1;
+    (closed && !text[end + 1..].starts_with(char::is_alphanumeric)).then_some(end + 1)
+}
+
+/// The text with repeated sequences of tokens left out: three times or more, or twice where the
+/// sequence has a star and more than one token. None where nothing repeats.
+pub(super) fn without_repeats(text: &str) -> Option<String> {
+    let all = tokens(text);
+    let mut out: Option<String> = None;
+    let mut place = 0;
+    while place < all.len() {
+        let found = PERIODS.into_iter().find_map(|period| {
+            let one = all.get(place..place + period)?;
+            // Only whole things repeat: a sequence of nothing but blanks and marks is a drawing.
+            let mut times = 1;
+            while all.get(place + times * period..place + (times + 1) * period) == Some(one) {
+                times += 1;
+            }
+            let star = period >= 2 && one.iter().any(|token| token.as_bytes().contains(&STAR));
+            (times >= 3 || star && times >= 2).then_some((period, times))
+        });
+        let Some((period, times)) = found else {
+            if let Some(out) = &mut out {
+                out.push_str(all[place]);
+            }
+            place += 1;
+            continue;
+        };
+        let out = out.get_or_insert_with(|| all[..place].concat());
+        out.push_str(&all[place..place + period].concat());
+        if !out.ends_with(CUT) {
+            out.push_str(CUT);
+        }
+        place += period * times;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_make_up_the_text() {
+        let text = "user 'a.b' can't open /x*: \"two words\" done...";
+        assert_eq!(tokens(text).concat(), text);
+        assert!(tokens(text).contains(&"'a.b'"));
+        assert!(tokens("it is done.").contains(&"done"));
+    }
+
+    #[test]
+    fn a_repetition_is_left_out_however_long() {
+        let lines = ["ids * * * end", "ids * * * * * * end"];
+        assert_eq!(without_repeats(lines[0]), without_repeats(lines[1]));
+        assert_eq!(without_repeats("a b a c"), None);
+    }
+}

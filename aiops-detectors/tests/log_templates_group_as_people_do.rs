@@ -1,0 +1,151 @@
+//! Groups of log lines against those that people made (LogHub 2k samples, column Content, defaults):
+//! grouping accuracy (GA, share of lines whose group holds exactly the lines of its true template) and
+//! its F1 over groups (FGA).
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use aiops_detectors::{LineFingerprint, TemplateMiner, fingerprint_line};
+
+/// What is to be reached on the eight systems.
+const BAR_GA: f64 = 0.96;
+const BAR_FGA: f64 = 0.945;
+
+struct System {
+    name: String,
+    lines: Vec<String>,
+    truth: Vec<String>,
+}
+
+/// Records of a CSV file with quoted fields, the header first.
+fn records(text: &str) -> Vec<Vec<String>> {
+    let (mut all, mut record, mut field) = (Vec::new(), Vec::new(), String::new());
+    let mut quoted = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => record.push(std::mem::take(&mut field)),
+            '\r' if !quoted => {}
+            '\n' if !quoted => {
+                record.push(std::mem::take(&mut field));
+                all.push(std::mem::take(&mut record));
+            }
+            c => field.push(c),
+        }
+    }
+    if !field.is_empty() || !record.is_empty() {
+        record.push(field);
+        all.push(record);
+    }
+    all
+}
+
+fn column(records: &[Vec<String>], name: &str) -> Vec<String> {
+    let at = records[0].iter().position(|column| column.trim_start_matches('\u{feff}') == name).unwrap();
+    records[1..].iter().map(|record| record[at].replace(['\n', '\r'], " ")).collect()
+}
+
+fn systems() -> Vec<System> {
+    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let folder = std::env::var_os("AIOPS_DATA").map_or_else(default, PathBuf::from).join("loghub");
+    let mut all: Vec<System> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let read = |what: &str| {
+                let bytes = std::fs::read(path.join(format!("{name}_2k.log_{what}.csv"))).unwrap();
+                records(&String::from_utf8_lossy(&bytes))
+            };
+            let structured = read("structured");
+            System { lines: column(&structured, "Content"), truth: column(&structured, "EventId"), name }
+        })
+        .collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(!all.is_empty());
+    all
+}
+
+/// Which lines are together, by whatever they are called.
+fn sets<K: Ord>(names: impl IntoIterator<Item = K>) -> BTreeSet<Vec<usize>> {
+    let mut sets: BTreeMap<K, Vec<usize>> = BTreeMap::new();
+    for (at, name) in names.into_iter().enumerate() {
+        sets.entry(name).or_default().push(at);
+    }
+    sets.into_values().collect()
+}
+
+fn mined<'a>(lines: impl IntoIterator<Item = &'a String>) -> (TemplateMiner, Vec<LineFingerprint>) {
+    let mut miner = TemplateMiner::default();
+    let prints = lines.into_iter().map(|line| miner.observe(line.as_bytes()).fingerprint).collect();
+    (miner, prints)
+}
+
+#[test]
+#[ignore = "needs AIOPS_DATA"]
+fn groups_equal_those_that_people_made() {
+    let (mut ga, mut fga) = (Vec::new(), Vec::new());
+    for system in systems() {
+        let (miner, prints) = mined(&system.lines);
+        let found = sets(prints.iter().map(|print| miner.resolve(*print)));
+        let truth = sets(&system.truth);
+        let right: Vec<&Vec<usize>> = found.intersection(&truth).collect();
+        let lines = right.iter().map(|set| set.len()).sum::<usize>() as f64;
+        ga.push(lines / system.lines.len() as f64);
+        fga.push(2.0 * right.len() as f64 / (found.len() + truth.len()) as f64);
+        let (last, f) = (ga[ga.len() - 1], fga[fga.len() - 1]);
+        println!("{:12} GA {last:.3}  FGA {f:.3}  groups {}/{}", system.name, found.len(), truth.len());
+    }
+    let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
+    println!("mean of {}: GA {:.3}  FGA {:.3}", ga.len(), mean(&ga), mean(&fga));
+    assert!(mean(&ga) >= BAR_GA && mean(&fga) >= BAR_FGA);
+}
+
+#[test]
+#[ignore = "needs AIOPS_DATA"]
+fn no_order_of_lines_changes_the_groups() {
+    let (mut lines, mut same) = (0, 0);
+    for system in systems() {
+        let (miner, prints) = mined(&system.lines);
+        let (backwards, _) = mined(system.lines.iter().rev());
+        let forward = prints.iter().map(|print| miner.resolve(*print));
+        for (print, group) in prints.iter().zip(forward) {
+            lines += 1;
+            same += usize::from(backwards.resolve(*print) == group);
+        }
+        assert_eq!(
+            sets(prints.iter().map(|print| miner.resolve(*print))),
+            sets(prints.iter().map(|print| backwards.resolve(*print))),
+            "{}",
+            system.name
+        );
+    }
+    println!("the same group id in both orders: {same} of {lines} lines");
+}
+
+#[test]
+#[ignore = "needs AIOPS_DATA"]
+fn few_lines_get_another_group_later() {
+    let (mut lines, mut changed) = (0, 0);
+    for system in systems() {
+        let mut miner = TemplateMiner::default();
+        let mut seen = Vec::new();
+        for line in &system.lines {
+            let print = miner.observe(line.as_bytes()).fingerprint;
+            assert_eq!(print, fingerprint_line(line.as_bytes()), "a fingerprint needs no history");
+            seen.push((print, miner.resolve(print)));
+        }
+        for (print, group) in seen {
+            let last = miner.resolve(print);
+            assert_eq!(miner.resolve(group), last, "an older group leads to the newer one");
+            lines += 1;
+            changed += usize::from(group != last);
+        }
+    }
+    println!("group churn {changed} of {lines} lines");
+    assert!(changed * 100 <= lines, "at most 1 %");
+}
