@@ -2,12 +2,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use aiops_core::time;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{Labels, Sample, SampleSource, Series, SeriesBatch, SourceError};
+
+/// A sample so far ahead will not become due by waiting: it would keep its place for good. Longer than any
+/// evaluation delay.
+const WRONG_CLOCK: Duration = Duration::from_secs(86_400);
 
 /// The buffer takes no more until a detector reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -92,11 +98,13 @@ impl SampleSource for PushSource {
     }
 
     /// Drains what was pushed with `at < to`, also what is older than `from`: a late sample is the
-    /// detector's to judge. What is ahead of `to` stays.
+    /// detector's to judge, as is one from a wrong clock, a day or more ahead. What is less ahead stays.
     async fn read(&self, _from: Timestamp, to: Timestamp) -> Result<SeriesBatch, SourceError> {
+        let wrong_from = time::plus(to, WRONG_CLOCK);
         let drained: Vec<(Labels, Sample)> = {
             let mut buffer = self.buffer();
-            let (due, ahead) = buffer.drain(..).partition::<VecDeque<_>, _>(|(_, sample)| sample.at < to);
+            let is_due = |sample: &Sample| sample.at < to || sample.at >= wrong_from;
+            let (due, ahead) = buffer.drain(..).partition::<VecDeque<_>, _>(|(_, sample)| is_due(sample));
             *buffer = ahead;
             due.into()
         };
@@ -142,5 +150,18 @@ mod tests {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         assert_eq!(source.read(at(0), at(10)).await.unwrap().series[0].samples, [sample(5)]);
         assert_eq!(source.read(at(10), at(30)).await.unwrap().series[0].samples, [sample(20)]);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_clock_does_not_fill_the_buffer() {
+        // Milliseconds taken for seconds.
+        let source = PushSource::new("s", 1);
+        source.offer(Labels::new(), sample(5_000)).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(source.read(at(0), at(10)).await.unwrap().series.is_empty(), "it may become due");
+        source.read(at(10), at(6_000)).await.unwrap();
+        source.offer(Labels::new(), sample(5_000_000)).unwrap();
+        assert_eq!(source.read(at(6_000), at(6_010)).await.unwrap().series[0].samples, [sample(5_000_000)]);
+        assert!(source.offer(Labels::new(), sample(6_005)).is_ok());
     }
 }
