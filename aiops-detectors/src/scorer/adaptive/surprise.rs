@@ -57,11 +57,6 @@ struct State {
     clipped: u32,
     /// An odd count is halved up and down in turns.
     round_up: bool,
-    quantiles: [f64; 4],
-    /// The quantiles were read off...
-    read: bool,
-    /// ...so many residuals ago.
-    unread: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -160,7 +155,6 @@ impl Past {
         let place = self.place(residual);
         self.counts[place] += 1;
         self.state.total += 1;
-        self.state.unread += 1;
         // Between three quarters and one and a half memories: on average one.
         if self.state.total > memory + memory / 2 {
             self.halve();
@@ -221,29 +215,23 @@ impl Past {
         true
     }
 
-    /// The residuals at [`LEVELS`]; read off again once a 32nd has been added, at least every 64.
-    fn quantiles(&mut self) -> [f64; 4] {
-        let total = self.state.total;
-        if self.state.read && self.state.unread < (total / 32).min(64) {
-            return self.state.quantiles;
-        }
-        let mut below = 0.0;
-        let mut level = 0;
+    /// The residuals at [`LEVELS`].
+    fn quantiles(&self) -> [f64; 4] {
+        let ranks = LEVELS.map(|level| level * f64::from(self.state.total));
         let mut quantiles = [0.0; 4];
+        let (mut level, mut below) = (0, 0);
         for (place, count) in self.counts.iter().enumerate() {
-            if *count == 0 {
-                continue;
-            }
-            let count = f64::from(*count);
-            while level < LEVELS.len() && LEVELS[level] * f64::from(total) <= below + count {
-                let within = ((LEVELS[level] * f64::from(total) - below) / count).max(0.0);
-                quantiles[level] = self.value(place, within);
+            let upto = below + u32::from(*count);
+            while level < LEVELS.len() && *count > 0 && ranks[level] <= f64::from(upto) {
+                let within = (ranks[level] - f64::from(below)) / f64::from(*count);
+                quantiles[level] = self.value(place, within.max(0.0));
                 level += 1;
             }
-            below += count;
+            if level == LEVELS.len() {
+                break;
+            }
+            below = upto;
         }
-        self.state.quantiles = quantiles;
-        (self.state.read, self.state.unread) = (true, 0);
         quantiles
     }
 
@@ -265,10 +253,7 @@ impl Past {
             saved.counts.try_into().map_err(|counts: Vec<u16>| format!("{} bins, not {}", counts.len(), BINS + 1))?;
         let total: u32 = counts.iter().map(|count| u32::from(*count)).sum();
         let state = State { total, ..saved.state };
-        let sound = (-LARGEST_BASE..=LARGEST_BASE).contains(&state.base)
-            && total < u32::from(u16::MAX)
-            && state.unread <= total
-            && state.quantiles.iter().all(|quantile| quantile.is_finite() && *quantile >= 0.0);
+        let sound = (-LARGEST_BASE..=LARGEST_BASE).contains(&state.base) && total < u32::from(u16::MAX);
         if !sound {
             return Err("a past of residuals that no series gives".into());
         }
