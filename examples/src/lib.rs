@@ -20,6 +20,8 @@ mod guides {
     struct BacktestGuide;
     #[doc = include_str!("../../docs/guide/host.md")]
     struct HostGuide;
+    #[doc = include_str!("../../docs/guide/logs.md")]
+    struct LogsGuide;
     #[doc = include_str!("../../docs/guide/operating.md")]
     struct OperatingGuide;
     #[doc = include_str!("../../docs/guide/policy.md")]

@@ -1,4 +1,5 @@
-//! A segmented least-recently-used list: what was met once goes first, what was met again is protected.
+//! A segmented list of what was used least recently: what was met once goes first, what was met again is
+//! protected. To meet something costs nothing here: whether it was is asked when room is needed.
 
 /// No place.
 const NONE: u32 = u32::MAX;
@@ -8,7 +9,6 @@ struct Link {
     before: u32,
     after: u32,
     protected: bool,
-    touched: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -25,18 +25,17 @@ pub(super) struct Lru {
     trial: Ends,
     protected: Ends,
     capacity: usize,
-    clock: u64,
 }
 
 impl Lru {
     pub(super) fn new(capacity: usize) -> Self {
         let ends = Ends { newest: NONE, oldest: NONE, length: 0 };
-        Self { links: Vec::new(), trial: ends, protected: ends, capacity, clock: 0 }
+        Self { links: Vec::new(), trial: ends, protected: ends, capacity }
     }
 
     /// A place is in use for the first time, or again after it was removed.
     pub(super) fn add(&mut self, place: u32, protected: bool) {
-        let link = Link { before: NONE, after: NONE, protected, touched: self.clock };
+        let link = Link { before: NONE, after: NONE, protected };
         match self.links.get_mut(place as usize) {
             Some(old) => *old = link,
             None => self.links.push(link),
@@ -44,28 +43,22 @@ impl Lru {
         self.push(place, protected);
     }
 
-    /// A place was met again.
-    #[inline]
-    pub(super) fn touch(&mut self, place: u32) {
-        self.clock += 1;
-        let Some(link) = self.links.get_mut(place as usize) else { return };
-        // Near the front already: to move it would change nothing that an eviction could tell.
-        if link.protected && self.clock - link.touched < (self.capacity / 16) as u64 {
-            return;
+    /// The place that goes next. `met_again` tells whether a place was met since it was asked for last.
+    pub(super) fn oldest(&mut self, mut met_again: impl FnMut(u32) -> bool) -> Option<u32> {
+        while self.trial.oldest != NONE {
+            let place = self.trial.oldest;
+            if !met_again(place) {
+                return Some(place);
+            }
+            self.unlink(place);
+            self.push(place, true);
+            while self.protected.length > self.capacity / 2 {
+                let oldest = self.protected.oldest;
+                self.unlink(oldest);
+                self.push(oldest, met_again(oldest));
+            }
         }
-        link.touched = self.clock;
-        self.unlink(place);
-        self.push(place, true);
-        if self.protected.length > self.capacity / 2 {
-            let demoted = self.protected.oldest;
-            self.unlink(demoted);
-            self.push(demoted, false);
-        }
-    }
-
-    /// The place that goes next.
-    pub(super) fn oldest(&self) -> Option<u32> {
-        [self.trial.oldest, self.protected.oldest].into_iter().find(|place| *place != NONE)
+        (self.protected.oldest != NONE).then_some(self.protected.oldest)
     }
 
     pub(super) fn remove(&mut self, place: u32) {
@@ -120,17 +113,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_met_twice_outlives_what_was_met_once() {
+    fn what_was_met_again_outlives_what_was_met_once() {
         let mut lru = Lru::new(4);
-        for place in 0..4 {
-            lru.add(place, false);
-        }
-        lru.touch(0);
-        assert_eq!(lru.oldest(), Some(1));
+        (0..4).for_each(|place| lru.add(place, false));
+        let mut met = [true, false, true, true];
+        let mut met_again = |place: u32| std::mem::take(&mut met[place as usize]);
+        assert_eq!(lru.oldest(&mut met_again), Some(1));
         lru.remove(1);
-        lru.touch(2);
-        lru.touch(3);
+        lru.add(1, false);
+        assert_eq!(lru.oldest(&mut met_again), Some(1));
         let order: Vec<_> = lru.iter().collect();
-        assert_eq!(order, [(0, false), (2, true), (3, true)], "half of the capacity is protected");
+        assert_eq!(order, [(1, false), (0, false), (2, true), (3, true)], "half of the capacity is protected");
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Entry {
     pub(super) key: u64,
     pub(super) fingerprint: LineFingerprint,
     pub(super) count: u64,
+    /// Whether it was met since the bound looked at it.
+    pub(super) again: bool,
     pub(super) sample: Box<str>,
 }
 
@@ -142,15 +144,14 @@ impl TemplateMiner {
             && let Some(entry) = self.entries.get_mut(place as usize)
         {
             entry.count += 1;
-            let fingerprint = entry.fingerprint;
-            self.lru.touch(place);
-            return Observed { fingerprint, new: false };
+            entry.again = true;
+            return Observed { fingerprint: entry.fingerprint, new: false };
         }
         let template = settle(self.masked.clone());
         let fingerprint = LineFingerprint::of_masked(&template);
         let new = !self.knows(fingerprint);
         let sample = clipped(record);
-        self.insert(Entry { key, fingerprint, count: 1, sample }, &template, false);
+        self.insert(Entry { key, fingerprint, count: 1, again: false, sample }, &template, false);
         self.learn(template, fingerprint);
         Observed { fingerprint, new }
     }
@@ -255,7 +256,10 @@ impl TemplateMiner {
     pub(super) fn insert(&mut self, entry: Entry, template: &str, protected: bool) {
         self.text += entry.sample.len() + template.len();
         while self.places.len() >= self.capacity || (self.text > MAX_TEXT && !self.places.is_empty()) {
-            let Some(oldest) = self.lru.oldest() else { break };
+            let entries = &mut self.entries;
+            let again =
+                |place: u32| entries.get_mut(place as usize).is_some_and(|entry| std::mem::take(&mut entry.again));
+            let Some(oldest) = self.lru.oldest(again) else { break };
             self.evict(oldest);
         }
         let (key, fingerprint) = (entry.key, entry.fingerprint);

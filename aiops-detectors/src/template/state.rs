@@ -54,6 +54,7 @@ impl TemplateMiner {
         let mut places: HashedMap<u64, usize> = HashedMap::default();
         for (place, again) in self.lru.iter() {
             let Some(entry) = self.entries.get(place as usize) else { continue };
+            let again = again || entry.again;
             if let Some(known) = places.get(&entry.fingerprint.0).and_then(|place| templates.get_mut(*place)) {
                 known.count += entry.count;
                 known.again |= again;
@@ -63,6 +64,7 @@ impl TemplateMiner {
                 templates.push(Template { text, sample, count: entry.count, again });
             }
         }
+        templates.sort_by_key(|template| template.again);
         let mut general: Vec<String> = self.general.values().map(ToString::to_string).collect();
         general.sort_unstable();
         let step = |(low, high): (Rank, Rank)| Step(LineFingerprint(low.1), low.0, LineFingerprint(high.1), high.0);
@@ -97,7 +99,7 @@ impl TemplateMiner {
         for Template { text, sample, count, again } in saved.templates {
             let fingerprint = LineFingerprint::of_masked(&text);
             let key = hash(text.as_bytes());
-            miner.insert(Entry { key, fingerprint, count, sample: sample.into() }, &text, again);
+            miner.insert(Entry { key, fingerprint, count, again: false, sample: sample.into() }, &text, again);
             miner.learn(text, fingerprint);
         }
         for (window, counts) in saved.windows {

@@ -1,5 +1,6 @@
 //! A masked line as tokens, for merging and for leaving out repetitions (facts 3.2).
 
+use super::hash::hash;
 use super::mask::{CUT, STAR};
 
 /// Tokens that are looked at; what is behind them stays as it is.
@@ -7,33 +8,35 @@ pub(super) const MAX_TOKENS: usize = 256;
 /// Lengths of sequences whose repetition is left out.
 const PERIODS: [usize; 5] = [1, 2, 3, 4, 6];
 
-fn in_token(c: char) -> bool {
-    c.is_alphanumeric() || "_.*-$@~/\\+&%?#!…".contains(c) || !c.is_ascii()
+/// Whether a byte is part of a token with others; a character beyond ASCII always is.
+fn in_token(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | 0x80..)
+        || matches!(
+            byte,
+            b'_' | b'.' | b'*' | b'-' | b'$' | b'@' | b'~' | b'/' | b'\\' | b'+' | b'&' | b'%' | b'?' | b'#' | b'!'
+        )
 }
 
 /// Cuts a text into tokens that together are the text: words with what belongs to them, quoted pieces
 /// without blanks, blanks, and every other character alone.
 pub(super) fn tokens(text: &str) -> Vec<&str> {
-    let mut all = Vec::with_capacity(32);
+    let mut all = Vec::with_capacity(64);
     let mut rest = text;
-    while let Some(first) = rest.chars().next() {
+    while let Some(&first) = rest.as_bytes().first() {
         if all.len() + 1 == MAX_TOKENS {
             all.push(rest);
             break;
         }
-        let end = if first == ' ' {
-            1
-        } else if matches!(first, '"' | '\'') {
-            quoted(rest, first).unwrap_or(1)
+        let end = if matches!(first, b'"' | b'\'') {
+            quoted(rest, char::from(first)).unwrap_or(1)
         } else if in_token(first) {
-            let end = rest.find(|c| !in_token(c)).unwrap_or(rest.len());
+            let bytes = rest.as_bytes();
+            let end = bytes.iter().position(|byte| !in_token(*byte)).unwrap_or(bytes.len());
             // The end of a sentence is not part of its last word.
-            match rest[..end].trim_end_matches(['.', '!', '?']).len() {
-                0 => end,
-                trimmed => trimmed,
-            }
+            let sentence = bytes[..end].iter().rposition(|byte| !matches!(byte, b'.' | b'!' | b'?'));
+            sentence.map_or(end, |last| last + 1)
         } else {
-            first.len_utf8()
+            1
         };
         let (token, behind) = rest.split_at(end);
         all.push(token);
@@ -53,17 +56,21 @@ fn quoted(text: &str, quote: char) -> Option<usize> {
 /// sequence has a star and more than one token. None where nothing repeats.
 pub(super) fn without_repeats(text: &str) -> Option<String> {
     let all = tokens(text);
+    // Equal tokens have equal hashes; a collision is accepted here as it is between lines.
+    let ids: Vec<u64> = all.iter().map(|token| hash(token.as_bytes())).collect();
     let mut out: Option<String> = None;
     let mut place = 0;
     while place < all.len() {
         let found = PERIODS.into_iter().find_map(|period| {
-            let one = all.get(place..place + period)?;
-            // Only whole things repeat: a sequence of nothing but blanks and marks is a drawing.
+            if ids.get(place + period) != ids.get(place) {
+                return None;
+            }
+            let one = ids.get(place..place + period)?;
             let mut times = 1;
-            while all.get(place + times * period..place + (times + 1) * period) == Some(one) {
+            while ids.get(place + times * period..place + (times + 1) * period) == Some(one) {
                 times += 1;
             }
-            let star = period >= 2 && one.iter().any(|token| token.as_bytes().contains(&STAR));
+            let star = period >= 2 && all[place..place + period].iter().any(|token| token.as_bytes().contains(&STAR));
             (times >= 3 || star && times >= 2).then_some((period, times))
         });
         let Some((period, times)) = found else {

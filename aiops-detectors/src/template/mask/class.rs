@@ -31,7 +31,7 @@ const fn classes() -> [u8; 256] {
             b'g'..=b'z' | b'G'..=b'Z' | b'_' | 0x80..=0xff => LETTER,
             b'.' | b'~' | b'$' | b'%' | b'@' | b'+' | b'-' => SEPARATOR,
             0..=b' ' | 0x7f => BLANK | PATH_END,
-            b',' | b';' | b':' | b'"' | b'\'' | b'`' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' | b'>' => {
+            b',' | b';' | b':' | b'"' | b'\'' | b'`' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' | b'>' | b'|' => {
                 PATH_END
             }
             _ => 0,

@@ -187,7 +187,7 @@ pub(super) fn hex_groups(line: &[u8], from: usize) -> Option<usize> {
 /// Behind `scheme://`: up to a blank, a quote or a bracket, without the punctuation of a sentence.
 pub(super) fn url_end(line: &[u8], from: usize) -> usize {
     let mut end = from;
-    while end < line.len() && (matches!(line[end], b',' | b';' | b':') || class(line[end]) & PATH_END == 0) {
+    while end < line.len() && (matches!(line[end], b';' | b':') || class(line[end]) & PATH_END == 0) {
         end += 1;
     }
     while end > from && matches!(line[end - 1], b'.' | b',' | b';' | b':') {
