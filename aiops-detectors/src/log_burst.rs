@@ -36,7 +36,7 @@ const MAX_SERVICES: usize = 10_000;
 pub struct LogBurst<S> {
     source: S,
     severity: Severity,
-    history: Mutex<BTreeMap<ServiceName, VecDeque<f64>>>,
+    history: Mutex<BTreeMap<ServiceName, Windows>>,
 }
 
 impl<S: LogSource> LogBurst<S> {
@@ -49,7 +49,7 @@ impl<S: LogSource> LogBurst<S> {
     /// Watches these services from the start, so that a silent one has a history of zeros.
     #[must_use]
     pub fn services(self, services: impl IntoIterator<Item = impl Into<ServiceName>>) -> Self {
-        self.history().extend(services.into_iter().map(|service| (service.into(), VecDeque::new())));
+        self.history().extend(services.into_iter().map(|service| (service.into(), Windows::default())));
         self
     }
 
@@ -60,8 +60,46 @@ impl<S: LogSource> LogBurst<S> {
         self
     }
 
-    fn history(&self) -> MutexGuard<'_, BTreeMap<ServiceName, VecDeque<f64>>> {
+    fn history(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Windows>> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The windows of one service, and the rule.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Windows(VecDeque<f64>);
+
+/// A window beside those before it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judged {
+    count: f64,
+    mean: f64,
+    deviation: f64,
+}
+
+impl Judged {
+    fn z(&self) -> f64 {
+        (self.count - self.mean) / self.deviation
+    }
+
+    pub(crate) fn fires(&self) -> bool {
+        self.z() > THRESHOLD && self.count > FLOOR
+    }
+}
+
+impl Windows {
+    /// Judges the current window, then takes it into the history; none while that is too short.
+    pub(crate) fn observe(&mut self, count: f64) -> Option<Judged> {
+        let judged = (self.0.len() + 1 >= MIN_WINDOWS).then(|| {
+            let (mean, deviation) = baseline(&self.0);
+            Judged { count, mean, deviation }
+        });
+        self.0.push_back(count);
+        // The current window counts among the 288.
+        if self.0.len() >= HISTORY {
+            self.0.pop_front();
+        }
+        judged
     }
 }
 
@@ -100,47 +138,32 @@ impl<S: LogSource> Detector for LogBurst<S> {
                 metrics::counter!("aiops_log_burst_services_refused_total").increment(1);
                 continue;
             }
-            history.insert(count.service.clone(), VecDeque::new());
+            history.insert(count.service.clone(), Windows::default());
         }
         let by_service: BTreeMap<&ServiceName, u64> =
             counts.iter().map(|count| (&count.service, count.count)).collect();
-        let sight = |(service, windows): (&ServiceName, &mut VecDeque<f64>)| {
+        let sight = |(service, windows): (&ServiceName, &mut Windows)| {
             let current = by_service.get(service).copied().unwrap_or(0) as f64;
             let identity = Identity::new(EventKind::LogBurst, service.clone(), self.name());
-            let n = windows.len();
-            let sighting = if n + 1 < MIN_WINDOWS {
-                Sighting::Unknown(identity, DataState::Warming { n: n as u64 + 1, of: MIN_WINDOWS as u64 })
-            } else {
-                let (mean, deviation) = baseline(windows);
-                let z = (current - mean) / deviation;
-                if z > THRESHOLD && current > FLOOR {
-                    let signal = Signal::new(current)
-                        .expected(mean)
-                        .band(0.0, mean + THRESHOLD * deviation)
-                        .score(z)
-                        .threshold(THRESHOLD)
-                        .window(WINDOW)
-                        .unit("error lines")
-                        .n(n as u64)
-                        .with("ratio", z / THRESHOLD);
-                    let event = DetectionEvent::builder(
-                        EventKind::LogBurst,
-                        service.clone(),
-                        self.severity,
-                        tick.now,
-                        self.name(),
-                    );
-                    Sighting::Firing(Box::new(event.alertname(self.name()).signal(signal).build()))
-                } else {
-                    Sighting::Normal(identity)
-                }
+            let n = windows.0.len();
+            let Some(judged) = windows.observe(current) else {
+                return Sighting::Unknown(identity, DataState::Warming { n: n as u64 + 1, of: MIN_WINDOWS as u64 });
             };
-            windows.push_back(current);
-            // The current window counts among the 288.
-            if windows.len() >= HISTORY {
-                windows.pop_front();
+            if !judged.fires() {
+                return Sighting::Normal(identity);
             }
-            sighting
+            let signal = Signal::new(current)
+                .expected(judged.mean)
+                .band(0.0, judged.mean + THRESHOLD * judged.deviation)
+                .score(judged.z())
+                .threshold(THRESHOLD)
+                .window(WINDOW)
+                .unit("error lines")
+                .n(n as u64)
+                .with("ratio", judged.z() / THRESHOLD);
+            let event =
+                DetectionEvent::builder(EventKind::LogBurst, service.clone(), self.severity, tick.now, self.name());
+            Sighting::Firing(Box::new(event.alertname(self.name()).signal(signal).build()))
         };
         Ok(history.iter_mut().map(sight).collect())
     }

@@ -21,8 +21,10 @@ const DAY: u32 = 86_400 / BURST_WINDOW_SECONDS;
 const DAYS: u32 = 7;
 /// Windows on each side that count as the same time of day: a quarter of an hour.
 const AROUND: u32 = 3;
+/// Below so many windows at the same time of day their dispersion is taken from half an hour instead.
+const FEW_WINDOWS: u64 = 28;
 /// Windows that are kept: what the oldest comparison reaches back to.
-const KEPT: u32 = DAY * DAYS + AROUND;
+const KEPT: u32 = DAY * DAYS + 2 * AROUND;
 /// Windows without which nothing is said: half an hour.
 const MIN_WINDOWS: u64 = 6;
 /// The count that must be exceeded: "matters more than the statistical threshold" (field report).
@@ -31,6 +33,10 @@ const FLOOR: u64 = 10;
 const TIMES: f64 = 2.0;
 /// `-log10` of the tail probability below which a window fires: 1e-5.
 const DECADES: f64 = 5.0;
+/// What is taken off for counts that come in groups (dispersion of 2 and more): their tail is already that
+/// of an estimated dispersion, wider than that of the counts. Found by the burst simulation.
+const GROUPED: f64 = 2.0;
+const GROUPED_LESS: f64 = 0.5;
 /// The same for a window that is not aligned: there are four of them beside each aligned one, and they
 /// share its counts, so each gets less than a quarter.
 const SLIDING_DECADES: f64 = 6.0;
@@ -117,7 +123,8 @@ struct Baseline {
 /// Judges the counts of one series, window by window.
 ///
 /// A window fires when its count exceeds ten, is at least twice the baseline, and has a probability
-/// below 1e-5 under a negative binomial with the baseline's mean and dispersion. The baseline is the
+/// below 1e-5 under a negative binomial with the baseline's mean and dispersion (10^-4.5 where that
+/// dispersion is 2 or more). The baseline is the
 /// same quarter of an hour of the last seven days once that is known (at least six windows), else the
 /// last day. Windows that fired are held out of it; twelve in a row are a new level and are taken back.
 ///
@@ -246,21 +253,36 @@ impl BurstTest {
 
     /// The baseline of a window, of what was known before `before`.
     fn baseline(&self, window: u32, before: u32) -> Baseline {
-        let (mut around, mut exact) = (Sums::default(), Sums::default());
-        for day in 1..=DAYS {
-            let Some(same) = window.checked_sub(DAY * day) else { break };
-            around.add(self.history.sums(same.saturating_sub(AROUND), same + AROUND + 1));
-            exact.add(self.history.sums(same, same + 1));
-        }
-        if around.n < MIN_WINDOWS {
+        let mut known = self.same_time(window, AROUND);
+        let (mut dispersion, mut raised) = (known.dispersion(), 0.0);
+        if known.n >= MIN_WINDOWS {
+            if known.n < FEW_WINDOWS {
+                dispersion = self.same_time(window, 2 * AROUND).dispersion();
+            }
+            // A sharp daily step or job stays silent, and the noise of a few windows raises nothing: one
+            // standard error is taken off.
+            let exact = self.same_time(window, 0);
+            let error = (dispersion * exact.mean() / exact.n.max(1) as f64).sqrt();
+            raised = known.mean().max(exact.mean() - error);
+        } else {
             let since = self.level.map_or(0, |(first, _)| first);
-            around = self.history.sums(before.saturating_sub(DAY).max(since), before);
-            exact = Sums::default();
+            known = self.history.sums(before.saturating_sub(DAY).max(since), before);
+            dispersion = known.dispersion();
         }
         // Half a line in one window more (Jeffreys' prior of a Poisson rate) keeps silence above zero.
-        let mean = (around.sum as f64 + 0.5) / (around.n as f64 + 1.0);
-        let mean = mean.max(exact.mean()).max(self.level_mean(window, before));
-        Baseline { mean, dispersion: around.dispersion(), n: around.n }
+        let mean = (known.sum as f64 + 0.5) / (known.n as f64 + 1.0);
+        let mean = mean.max(raised).max(self.level_mean(window, before));
+        Baseline { mean, dispersion, n: known.n }
+    }
+
+    /// The windows at the same time of day, give or take `around`.
+    fn same_time(&self, window: u32, around: u32) -> Sums {
+        let mut sums = Sums::default();
+        for day in 1..=DAYS {
+            let Some(same) = window.checked_sub(DAY * day) else { break };
+            sums.add(self.history.sums(same.saturating_sub(around), same + around + 1));
+        }
+        sums
     }
 
     /// Mean of the newest hour that counts, for a day after a level was accepted; else 0.
@@ -280,6 +302,7 @@ impl BurstTest {
 
     fn judge(&self, count: u64, baseline: Baseline, threshold: f64) -> BurstVerdict {
         let Baseline { mean, dispersion, n } = baseline;
+        let threshold = if dispersion >= GROUPED { threshold - GROUPED_LESS } else { threshold };
         // The expectation itself is known from n windows only.
         let variance = mean * dispersion * (1.0 + 1.0 / (n as f64 + 1.0));
         let large = count > FLOOR && count as f64 >= TIMES * mean;

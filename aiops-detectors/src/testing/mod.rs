@@ -1,6 +1,8 @@
-//! Conformance suites of this crate's traits, and a suite of made series to compare scorers by. Each
+//! Conformance suites of this crate's traits, and made series to
+//! compare scorers and burst detectors by. Each
 //! conformance suite gives the first broken line of the contract.
 
+pub mod bursts;
 mod scorer;
 pub mod synthetic;
 
