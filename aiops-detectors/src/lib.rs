@@ -48,6 +48,7 @@ mod source;
 mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace_error_spike;
 
 /// Re-exported, since its types stand in this crate's API.
 pub use jiff;
@@ -74,3 +75,4 @@ pub use crate::template::{
     DEFAULT_TEMPLATES, GroupCount, InvalidLineFingerprint, LineFingerprint, Observed, TemplateGroup, TemplateMiner,
     TemplateStateError, fingerprint_line, mask_line,
 };
+pub use crate::trace_error_spike::TraceErrorSpike;

@@ -7,7 +7,8 @@ use aiops_core::testing::check_detector;
 use aiops_core::{Detector, IdentityScheme, Sighting, Tick};
 use aiops_detectors::jiff::Timestamp;
 use aiops_detectors::{
-    AdaptiveLogBurst, Labels, LogBurst, LogLine, Mad, MemoryLogSource, MemorySource, Sample, Series, SeriesDetector,
+    AdaptiveLogBurst, Labels, LogBurst, LogLine, Mad, MemoryLogSource, MemorySource, MemorySpanSource, Sample, Series,
+    SeriesDetector, SpanRecord, TraceErrorSpike,
 };
 
 const STEP: i64 = 300;
@@ -83,4 +84,23 @@ async fn adaptive_log_bursts() {
     });
     check(|| Box::new(AdaptiveLogBurst::new(lines()).services(["cart", "web"])), minutes).await;
     check(|| Box::new(AdaptiveLogBurst::new(lines())), (1..45).map(tick)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn trace_error_spikes() {
+    let make = || -> Box<dyn Detector> {
+        let source = MemorySpanSource::new("spans", 100_000);
+        for second in 0..5_400 {
+            let (service, took) = (if second % 3 == 0 { "cart" } else { "web" }, Duration::from_millis(second % 7));
+            let span =
+                SpanRecord::new(aiops_core::time::plus(at(0), Duration::from_secs(second)), service, "GET /", took);
+            source.push(span.error(second > 4_800 && second % 3 == 0).trace_id(format!("{second:x}")));
+        }
+        Box::new(TraceErrorSpike::new(source))
+    };
+    let minutes = (50..100).map(|minute| {
+        let now = aiops_core::time::plus(at(0), Duration::from_secs(60 * minute));
+        Tick::new(now, aiops_core::time::plus(now, Duration::from_secs(60)))
+    });
+    check(make, minutes).await;
 }
