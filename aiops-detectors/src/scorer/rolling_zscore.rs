@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::samples::{Samples, nanos};
 use super::{MIN_SAMPLES, RELATIVE_FLOOR, Score, Scorer, ScorerStateError, spread};
 
-/// The time that the baseline covers: the field report's hour.
-const DEFAULT_WINDOW: Duration = Duration::from_secs(3_600);
-/// Samples that are kept at the most: an hour of 30 s, with room for one of 10 s.
+/// The oldest sample that the baseline takes: a week, so that hourly samples fill it too.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(7 * 86_400);
+/// Samples that are kept at the most: an hour of 10 s, a day and a quarter of five minutes.
 const DEFAULT_CAPACITY: usize = 360;
 
 /// Mean and sample standard deviation of the newest samples.
