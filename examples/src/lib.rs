@@ -28,4 +28,7 @@ mod guides {
     struct PolicyGuide;
     #[doc = include_str!("../../docs/guide/replay.md")]
     struct ReplayGuide;
+    #[cfg(feature = "client")]
+    #[doc = include_str!("../../docs/guide/telemetry.md")]
+    struct TelemetryGuide;
 }
