@@ -157,10 +157,7 @@ impl Prometheus {
             ("timeout", timeout.as_str()),
         ];
         let body = self.endpoint.read(&call, "/api/v1/query_range", &form).await?;
-        self.decoded(&call, &body, |data: QueryData<'_>| match value(&call, data)? {
-            PrometheusValue::Matrix(series) => Ok(series),
-            _ => Err(call.error(ClientErrorKind::Malformed, "the result is no matrix")),
-        })
+        self.decoded(&call, &body, |data| matrix(&call, data))
     }
 
     /// The alerts that the server's own rules fire now.
@@ -194,18 +191,47 @@ impl Prometheus {
         body: &'a [u8],
         take: impl FnOnce(D) -> Result<T, ClientError>,
     ) -> Result<PrometheusAnswer<T>, ClientError> {
-        let malformed = |reason: &str| call.error(ClientErrorKind::Malformed, reason);
-        let envelope: Envelope<'a, D> = serde_json::from_slice(body).map_err(|error| malformed(&shape(&error)))?;
-        if envelope.status != "success" {
-            // A proxy that turns every status into 200.
-            let text = self.endpoint.masked(envelope.error.unwrap_or_default());
-            return Err(call.error(kind_by_type(envelope.error_type.as_deref(), &text), &text));
-        }
-        let value = take(envelope.data.ok_or_else(|| malformed("there is no data"))?)?;
-        let (warnings, infos) = (envelope.warnings.unwrap_or_default(), envelope.infos.unwrap_or_default());
-        let partial = envelope.is_partial || warnings.iter().any(|warning| !warning.starts_with(ANNOTATION));
-        Ok(PrometheusAnswer { value, warnings, infos, partial })
+        decode(call, body, |text| self.endpoint.masked(text), take)
     }
+}
+
+impl PrometheusAnswer<Vec<Series>> {
+    /// Reads the body of a `query_range` answer that was recorded, or came by another way.
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`Prometheus::query_range`] gives it for such an answer of status 200.
+    ///
+    /// ```
+    /// use aiops_detectors::client::PrometheusAnswer;
+    /// let body = br#"{"status":"success","data":{"resultType":"matrix","result":[
+    ///     {"metric":{"job":"cart"},"values":[[1795574507,"0.234373"],[1795574627,"+Inf"]]}]}}"#;
+    /// let answer = PrometheusAnswer::from_range_body(body)?;
+    /// assert_eq!(answer.value[0].samples[1].value, f64::INFINITY);
+    /// # Ok::<(), aiops_detectors::client::ClientError>(())
+    /// ```
+    pub fn from_range_body(body: &[u8]) -> Result<Self, ClientError> {
+        let call = call("query_range");
+        decode(&call, body, |text| text, |data| matrix(&call, data))
+    }
+}
+
+fn decode<'a, D: Deserialize<'a>, T>(
+    call: &Call,
+    body: &'a [u8],
+    masked: impl FnOnce(String) -> String,
+    take: impl FnOnce(D) -> Result<T, ClientError>,
+) -> Result<PrometheusAnswer<T>, ClientError> {
+    let malformed = |reason: &str| call.error(ClientErrorKind::Malformed, reason);
+    let envelope: Envelope<'a, D> = serde_json::from_slice(body).map_err(|error| malformed(&shape(&error)))?;
+    if envelope.status != "success" {
+        // A proxy that turns every status into 200.
+        let text = masked(envelope.error.unwrap_or_default());
+        return Err(call.error(kind_by_type(envelope.error_type.as_deref(), &text), &text));
+    }
+    let value = take(envelope.data.ok_or_else(|| malformed("there is no data"))?)?;
+    let (warnings, infos) = (envelope.warnings.unwrap_or_default(), envelope.infos.unwrap_or_default());
+    let partial = envelope.is_partial || warnings.iter().any(|warning| !warning.starts_with(ANNOTATION));
+    Ok(PrometheusAnswer { value, warnings, infos, partial })
 }
 
 fn call(name: &'static str) -> Call {
@@ -239,6 +265,13 @@ fn value(call: &Call, data: QueryData<'_>) -> Result<PrometheusValue, ClientErro
             Ok(PrometheusValue::Scalar(Sample { at, value }))
         }
         _ => Err(malformed("the result is not of the type that it names")),
+    }
+}
+
+fn matrix(call: &Call, data: QueryData<'_>) -> Result<Vec<Series>, ClientError> {
+    match value(call, data)? {
+        PrometheusValue::Matrix(series) => Ok(series),
+        _ => Err(call.error(ClientErrorKind::Malformed, "the result is no matrix")),
     }
 }
 
