@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Bins for each doubling of the residual: a quantile is off by at most an eighth, and by much less
-/// between bins that are well filled.
-const BINS_PER_OCTAVE: i32 = 4;
-/// Bins: 40 doublings, twelve decimal orders between the smallest residual told from 0 and the largest.
+/// Bins, four for each doubling of the residual (a quantile is off by at most an eighth, and by much less
+/// between bins that are well filled): 40 doublings, twelve decimal orders between the smallest residual told from 0 and the largest.
 const BINS: usize = 160;
 /// Bins lie within this on either side of 1: four for each of the 2,046 exponents, and room to move.
 const LARGEST_BASE: i32 = 8_192;
+/// Bins whose counts are summed, so that a quantile is found in steps of these.
+const BLOCK: usize = 16;
+/// [`bin`]'s bits of the smallest normal number, and of the largest finite one.
+const LEAST_BITS: i32 = 1 << 2;
+const MOST_BITS: i32 = (2047 << 2) - 1;
 /// Bins left free above a residual that did not fit.
 const HEADROOM: i32 = 8;
 /// Residuals before one is judged: below, a 90th percentile rests on one or two of them.
@@ -46,6 +49,8 @@ const LARGEST: f64 = 20.0;
 pub(super) struct Past {
     /// First those below the first bin, then one count for each bin.
     counts: [u16; BINS + 1],
+    /// Sums of each [`BLOCK`] bins.
+    blocks: [u16; BINS / BLOCK],
     state: State,
 }
 
@@ -118,7 +123,7 @@ impl Tail {
 
 impl Default for Past {
     fn default() -> Self {
-        Self { counts: [0; BINS + 1], state: State::default() }
+        Self { counts: [0; BINS + 1], blocks: [0; BINS / BLOCK], state: State::default() }
     }
 }
 
@@ -154,6 +159,9 @@ impl Past {
     fn push(&mut self, residual: f64, memory: u32) {
         let place = self.place(residual);
         self.counts[place] += 1;
+        if place > 0 {
+            self.blocks[(place - 1) / BLOCK] += 1;
+        }
         self.state.total += 1;
         // Between three quarters and one and a half memories: on average one.
         if self.state.total > memory + memory / 2 {
@@ -170,6 +178,7 @@ impl Past {
             up ^= odd == 1;
             total += u32::from(*count);
         }
+        self.sum_blocks();
         self.state.round_up = up;
         self.state.total = total;
         self.state.clipped /= 2;
@@ -201,6 +210,7 @@ impl Past {
         self.counts[BINS + 1 - lost..].fill(0);
         self.counts[0] = u16::try_from(small).unwrap_or(u16::MAX);
         self.state.base += by;
+        self.sum_blocks();
     }
 
     /// Moves the bins down if the ones at the top are empty.
@@ -212,6 +222,7 @@ impl Past {
         self.counts.copy_within(1..=BINS - free, free + 1);
         self.counts[1..=free].fill(0);
         self.state.base -= by;
+        self.sum_blocks();
         true
     }
 
@@ -219,20 +230,35 @@ impl Past {
     fn quantiles(&self) -> [f64; 4] {
         let ranks = LEVELS.map(|level| level * f64::from(self.state.total));
         let mut quantiles = [0.0; 4];
-        let (mut level, mut below) = (0, 0);
-        for (place, count) in self.counts.iter().enumerate() {
-            let upto = below + u32::from(*count);
-            while level < LEVELS.len() && *count > 0 && ranks[level] <= f64::from(upto) {
-                let within = (ranks[level] - f64::from(below)) / f64::from(*count);
-                quantiles[level] = self.value(place, within.max(0.0));
-                level += 1;
-            }
+        let mut below = u32::from(self.counts[0]);
+        let mut level = ranks.iter().filter(|rank| **rank <= f64::from(below)).count();
+        for (block, sum) in self.blocks.iter().enumerate() {
+            let upto = below + u32::from(*sum);
             if level == LEVELS.len() {
                 break;
             }
-            below = upto;
+            if ranks[level] > f64::from(upto) {
+                below = upto;
+                continue;
+            }
+            let first = 1 + block * BLOCK;
+            for (count, place) in self.counts[first..first + BLOCK].iter().zip(first..) {
+                let upto = below + u32::from(*count);
+                while level < LEVELS.len() && *count > 0 && ranks[level] <= f64::from(upto) {
+                    let within = (ranks[level] - f64::from(below)) / f64::from(*count);
+                    quantiles[level] = self.value(place, within);
+                    level += 1;
+                }
+                below = upto;
+            }
         }
         quantiles
+    }
+
+    fn sum_blocks(&mut self) {
+        for (block, counts) in self.blocks.iter_mut().zip(self.counts[1..].chunks_exact(BLOCK)) {
+            *block = counts.iter().sum();
+        }
     }
 
     /// The residual so far within a bin.
@@ -257,7 +283,9 @@ impl Past {
         if !sound {
             return Err("a past of residuals that no series gives".into());
         }
-        Ok(Self { counts, state })
+        let mut past = Self { counts, state, ..Self::default() };
+        past.sum_blocks();
+        Ok(past)
     }
 }
 
@@ -268,10 +296,9 @@ fn bin(residual: f64) -> i32 {
     bits - (1023 << 2)
 }
 
-/// Where a bin begins.
+/// Where a bin begins: the bits that [`bin`] takes, put back.
 fn edge(bin: i32) -> f64 {
-    let part = f64::from(bin.rem_euclid(BINS_PER_OCTAVE)) / f64::from(BINS_PER_OCTAVE);
-    (1.0 + part) * f64::from(bin.div_euclid(BINS_PER_OCTAVE)).exp2()
+    f64::from_bits(u64::from((bin + (1023 << 2)).clamp(LEAST_BITS, MOST_BITS).unsigned_abs()) << 50)
 }
 
 #[cfg(test)]
