@@ -31,6 +31,7 @@
 //! |---|---|
 //! | `client` | the client of Prometheus and its like with its sample source, on the HTTP client that the host passes in |
 //! | `mstl` | the scorer `Mstl`: trend and seasons by repeated LOESS, in place of Prophet |
+//! | `otlp` | the intake of OTLP metrics, logs and traces |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -41,6 +42,9 @@ mod burst;
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub mod client;
 mod log_burst;
+#[cfg(feature = "otlp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+pub mod otlp;
 mod random;
 mod scorer;
 mod series;

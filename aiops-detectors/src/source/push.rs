@@ -53,6 +53,11 @@ impl PushSource {
         self.shared.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cfg(feature = "otlp")]
+    pub(crate) fn is_full(&self) -> bool {
+        self.buffer().len() >= self.shared.capacity
+    }
+
     fn put(&self, labels: Labels, sample: Sample) -> Result<(), (Labels, Sample)> {
         let mut buffer = self.buffer();
         if buffer.len() >= self.shared.capacity {
