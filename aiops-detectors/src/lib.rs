@@ -31,7 +31,8 @@
 //! |---|---|
 //! | `client` | the client of Prometheus and its like with its sample source, on the HTTP client that the host passes in |
 //! | `mstl` | the scorer `Mstl`: trend and seasons by repeated LOESS, in place of Prophet |
-//! | `otlp` | the intake of OTLP metrics, logs and traces |
+//! | `otlp` | the intake of OTLP metrics, logs and traces, with its router |
+//! | `server` | what routers share that take telemetry over HTTP |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -48,6 +49,9 @@ pub mod otlp;
 mod random;
 mod scorer;
 mod series;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub mod server;
 mod source;
 mod template;
 #[cfg(feature = "testing")]
