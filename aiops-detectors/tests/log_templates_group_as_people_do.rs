@@ -11,6 +11,11 @@ use aiops_detectors::{LineFingerprint, TemplateMiner, fingerprint_line};
 /// What is to be reached on the eight systems.
 const BAR_GA: f64 = 0.96;
 const BAR_FGA: f64 = 0.945;
+/// Share of templates that two machines call the same, and of filled templates that keep their fingerprint.
+const BAR_MACHINES: f64 = 0.93;
+const BAR_VALUES: f64 = 0.98;
+/// Orders of lines that are tried.
+const SHUFFLES: u64 = 8;
 
 struct System {
     name: String,
@@ -111,26 +116,89 @@ fn groups_equal_those_that_people_made() {
     assert!(mean(&ga) >= BAR_GA && mean(&fga) >= BAR_FGA);
 }
 
+/// SplitMix64.
+fn random(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let bits = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        bits ^ (bits >> 31)
+    }
+}
+
+/// The lines in an order of their own for each seed.
+fn shuffled(lines: &[String], seed: u64) -> Vec<&String> {
+    let mut random = random(seed);
+    let mut all: Vec<&String> = lines.iter().collect();
+    for at in (1..all.len()).rev() {
+        all.swap(at, usize::try_from(random() % (at as u64 + 1)).unwrap());
+    }
+    all
+}
+
 #[test]
 #[ignore = "needs AIOPS_DATA"]
 fn no_order_of_lines_changes_the_groups() {
-    let (mut lines, mut same) = (0, 0);
+    let mut lines = 0;
     for system in systems() {
         let (miner, prints) = mined(&system.lines);
-        let (backwards, _) = mined(system.lines.iter().rev());
-        let forward = prints.iter().map(|print| miner.resolve(*print));
-        for (print, group) in prints.iter().zip(forward) {
-            lines += 1;
-            same += usize::from(backwards.resolve(*print) == group);
+        let groups: Vec<LineFingerprint> = prints.iter().map(|print| miner.resolve(*print)).collect();
+        lines += groups.len();
+        let mut orders: Vec<Vec<&String>> = (0..SHUFFLES).map(|seed| shuffled(&system.lines, seed)).collect();
+        orders.push(system.lines.iter().rev().collect());
+        for (order, name) in
+            orders.into_iter().zip((0..SHUFFLES).map(|seed| format!("seed {seed}")).chain(["reversed".into()]))
+        {
+            let (other, _) = mined(order);
+            let same = prints.iter().zip(&groups).filter(|(print, group)| other.resolve(**print) == **group).count();
+            assert_eq!(same, groups.len(), "{}, {name}", system.name);
         }
-        assert_eq!(
-            sets(prints.iter().map(|print| miner.resolve(*print))),
-            sets(prints.iter().map(|print| backwards.resolve(*print))),
-            "{}",
-            system.name
-        );
     }
-    println!("the same group id in both orders: {same} of {lines} lines");
+    println!("{lines} lines: the same group ids reversed and in {SHUFFLES} shuffled orders");
+}
+
+/// The groups of each true template, as one machine names them.
+fn named<'a>(
+    truth: impl Iterator<Item = &'a String>,
+    prints: &[LineFingerprint],
+    miner: &TemplateMiner,
+) -> BTreeMap<&'a String, BTreeSet<LineFingerprint>> {
+    let mut all: BTreeMap<&String, BTreeSet<LineFingerprint>> = BTreeMap::new();
+    for (template, print) in truth.zip(prints) {
+        all.entry(template).or_default().insert(miner.resolve(*print));
+    }
+    all
+}
+
+#[test]
+#[ignore = "needs AIOPS_DATA"]
+fn machines_that_saw_every_other_line_agree_after_they_joined() {
+    let (mut both, mut agreed, mut lines, mut differ) = (0, 0, 0, 0);
+    for system in systems() {
+        let (mut even, even_prints) = mined(system.lines.iter().step_by(2));
+        let (mut odd, odd_prints) = mined(system.lines.iter().skip(1).step_by(2));
+        let (from_even, from_odd) = (even.save(), odd.save());
+        even.merge(&from_odd).unwrap();
+        odd.merge(&from_even).unwrap();
+        for print in even_prints.iter().chain(&odd_prints) {
+            assert_eq!(even.resolve(*print), odd.resolve(*print), "{}", system.name);
+        }
+        // What a template is called depends on which of its lines a machine saw, too.
+        let even_names = named(system.truth.iter().step_by(2), &even_prints, &even);
+        let odd_names = named(system.truth.iter().skip(1).step_by(2), &odd_prints, &odd);
+        for (template, names) in &even_names {
+            let other = odd_names.get(template);
+            both += usize::from(other.is_some());
+            agreed += usize::from(other == Some(names));
+        }
+        let (one, prints) = mined(&system.lines);
+        lines += prints.len();
+        differ += prints.iter().filter(|print| one.resolve(**print) != even.resolve(**print)).count();
+    }
+    let share = agreed as f64 / both as f64;
+    println!("two machines have the same names for {agreed} of {both} templates that both saw: {share:.3}");
+    println!("of {lines} lines {differ} are in another group than on a machine that saw all");
+    assert!(share >= BAR_MACHINES);
 }
 
 #[test]
@@ -205,13 +273,7 @@ fn stands_alone(template: &str) -> bool {
 #[test]
 #[ignore = "needs AIOPS_DATA"]
 fn the_value_of_a_parameter_does_not_matter() {
-    let mut state = 1u64;
-    let mut random = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let bits = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    };
+    let mut random = random(1);
     // All lines and those kept: of templates whose parameters stand alone, and of all.
     let mut figures = [[0usize; 2]; 2];
     for system in systems() {
@@ -238,5 +300,5 @@ fn the_value_of_a_parameter_does_not_matter() {
     }
     let [alone, all] = figures.map(|[lines, kept]| kept as f64 / lines as f64);
     println!("lines that keep their fingerprint: {alone:.4} where parameters stand alone, {all:.4} of all");
-    assert!(alone >= 0.98 && all >= 0.95);
+    assert!(alone >= BAR_VALUES && all >= BAR_VALUES);
 }

@@ -6,7 +6,7 @@ use super::mask::{CUT, STAR};
 /// Tokens that are looked at; what is behind them stays as it is.
 pub(super) const MAX_TOKENS: usize = 256;
 /// Lengths of sequences whose repetition is left out.
-const PERIODS: [usize; 5] = [1, 2, 3, 4, 6];
+const PERIODS: [usize; 6] = [1, 2, 3, 4, 6, 8];
 
 /// Whether a byte is part of a token with others; a character beyond ASCII always is.
 fn in_token(byte: u8) -> bool {

@@ -128,7 +128,10 @@ impl Pass<'_> {
 
     /// Whether a value may begin here: no word, compound or other value ends here.
     fn starts(&self, place: usize) -> bool {
-        place == 0 || { class(self.line[place - 1]) & RUN == 0 && !matches!(self.line[place - 1], STAR | b'/' | b'\\') }
+        place == 0 || {
+            let before = self.line[place - 1];
+            class(before) & RUN == 0 && !matches!(before, STAR | b'/' | b'\\') || announces(before)
+        }
     }
 
     /// A byte that belongs to no word.
@@ -136,8 +139,13 @@ impl Pass<'_> {
         let line = self.line;
         match byte {
             STAR => self.value(place, place + 1),
-            b'/' if self.starts(place) && (is(line, place + 1, RUN) || at(line, place + 1) == STAR) => {
-                self.value(place, shapes::path_end(line, place))
+            b'/' if self.starts(place) => {
+                let name = if at(line, place + 1) == b'/' { place + 2 } else { place + 1 };
+                if is(line, name, RUN) || at(line, name) == STAR {
+                    self.value(place, shapes::path_end(line, place))
+                } else {
+                    place + 1
+                }
             }
             b'\\' if at(line, place + 1) == b'\\' && self.starts(place) => {
                 self.value(place, shapes::path_end(line, place))
@@ -161,6 +169,9 @@ impl Pass<'_> {
     #[inline]
     fn run_of_words(&mut self, from: usize) -> usize {
         let line = self.line;
+        if let Some(end) = self.joined_unit(from) {
+            return end;
+        }
         let (mut end, mut seen) = (from, 0);
         while let Some(&byte) = line.get(end) {
             let class = class(byte);
@@ -171,6 +182,7 @@ impl Pass<'_> {
             end += 1;
         }
         if at(line, end) == b'/'
+            && !announces(line[end - 1])
             && let Some(end) = shapes::joined_path(line, from)
         {
             return self.value(from, end);
@@ -178,12 +190,33 @@ impl Pass<'_> {
         if seen & (DIGIT | SEPARATOR) == 0 { self.word(from, end) } else { self.compound(from, end, seen & DIGIT != 0) }
     }
 
+    fn behind_value(&self, from: usize) -> bool {
+        self.star == from || (from > 0 && self.star == from - 1 && self.line[from - 1] == b' ')
+    }
+
+    /// A unit that a further value is joined to: `3 ms-5 ms`.
+    fn joined_unit(&mut self, from: usize) -> Option<usize> {
+        if !self.behind_value(from) {
+            return None;
+        }
+        let mut end = from;
+        while self.line.get(end).is_some_and(u8::is_ascii_alphabetic) {
+            end += 1;
+        }
+        let joined = matches!(at(self.line, end), b'-' | b'_' | b'.') && is(self.line, end + 1, DIGIT);
+        if !joined || !is_unit(&self.line[from..end]) {
+            return None;
+        }
+        self.copied = end;
+        self.star = end;
+        Some(end)
+    }
+
     /// A run without digits or, in `from..end`, without separators at its ends.
     fn word(&mut self, from: usize, end: usize) -> usize {
         let line = self.line;
         let word = &line[from..end];
-        let behind_value = self.star == from || (from > 0 && self.star == from - 1 && line[from - 1] == b' ');
-        if behind_value && is_unit(word) {
+        if self.behind_value(from) && is_unit(word) {
             self.copied = end;
             self.star = end;
             return end;
@@ -216,17 +249,22 @@ impl Pass<'_> {
     fn before_colon(&mut self, from: usize, end: usize) -> Option<usize> {
         let line = self.line;
         let word = &line[from..end];
-        if at(line, end + 1) == b'/' && at(line, end + 2) == b'/' && is(line, end + 3, RUN) {
-            return Some(self.value(from, shapes::url_end(line, end + 3)));
+        if at(line, end + 1) == b'/'
+            && at(line, end + 2) == b'/'
+            && (is(line, end + 3, RUN) || at(line, end + 3) == b'/')
+        {
+            let (name, _) = behind_name(word, |byte| matches!(byte, b'-' | b'_' | b'@' | b'.'));
+            return Some(self.value(from + name, shapes::url_end(line, end + 3)));
         }
         if word.len() == 1 && at(line, end + 1) == b'\\' {
             return Some(self.value(from, shapes::path_end(line, end + 1)));
         }
-        if word.len() <= 4
-            && word.iter().all(|byte| class(*byte) & HEX != 0)
-            && let Some(end) = shapes::hex_groups(line, from)
+        let (name, group) = behind_name(word, |byte| class(byte) & SEPARATOR != 0 || byte == b'_');
+        if word.len() - group <= 4
+            && word[group..].iter().all(|byte| class(*byte) & HEX != 0)
+            && let Some(end) = shapes::hex_groups(line, from + group)
         {
-            return Some(self.value(from, end));
+            return Some(self.value(from + name, end));
         }
         if let Some(dot) = word.iter().rposition(|byte| *byte == b'.') {
             let label = &word[dot + 1..];
@@ -329,6 +367,9 @@ impl Pass<'_> {
         {
             return self.value(from, end);
         }
+        if let Some((start, end)) = shapes::behind_name(line, from, end) {
+            return self.value(start, end);
+        }
         if at(line, end) == b':'
             && let Some(end) = self.before_colon(from, end)
         {
@@ -375,6 +416,19 @@ impl Pass<'_> {
             self.value(if whole { start } else { start + digit }, place);
         }
     }
+}
+
+/// Whether a value may begin right behind this byte although it is part of a word: `node-/srv/x`, `...../x`.
+fn announces(byte: u8) -> bool {
+    matches!(byte, b'-' | b'_' | b'@' | b'.')
+}
+
+/// Where a value begins that stands behind one name in a word, and where its last part does: behind
+/// several names, or one with a digit, the whole word is the value.
+fn behind_name(word: &[u8], joint: impl Fn(u8) -> bool) -> (usize, usize) {
+    let last = word.iter().rposition(|byte| joint(*byte)).map_or(0, |at| at + 1);
+    let one = last > 0 && !word[..last - 1].iter().any(|byte| class(*byte) & (SEPARATOR | DIGIT) != 0);
+    (if one { last } else { 0 }, last)
 }
 
 /// Whether all digits of a compound stand in words that are the same in every line.

@@ -1,6 +1,6 @@
 //! Values that are longer than a word: each function gives where the value that begins at a place ends.
 
-use super::class::{BLANK, DIGIT, HEX, LETTER, PATH_END, RUN, WORD, at, class, is};
+use super::class::{BLANK, DIGIT, HEX, LETTER, PATH_END, RUN, SEPARATOR, WORD, at, class, is};
 
 /// End of the digits from a place.
 fn digits(line: &[u8], from: usize) -> usize {
@@ -37,7 +37,7 @@ fn time_of_day(line: &[u8], from: usize) -> Option<usize> {
 
 /// `Z`, `+02:00`, ` -0700`, ` UTC`, ` PDT` where one follows.
 fn zone(line: &[u8], from: usize) -> usize {
-    if at(line, from) == b'Z' && !is(line, from + 1, WORD) {
+    if at(line, from) == b'Z' && (!is(line, from + 1, WORD) || at(line, from + 1) == b'_') {
         return from + 1;
     }
     let start = if at(line, from) == b' ' { from + 1 } else { from };
@@ -144,6 +144,8 @@ pub(super) fn dated_words(line: &[u8], from: usize) -> Option<usize> {
 /// An IPv6 address or a MAC address: groups of hexadecimal digits joined by colons.
 pub(super) fn hex_groups(line: &[u8], from: usize) -> Option<usize> {
     let (mut end, mut groups, mut pairs, mut empty, mut digit) = (from, 0, 0, false, false);
+    // Where an address ended that what follows it may not be part of: `fe80::1::close`.
+    let mut whole = None;
     loop {
         let start = end;
         while end - start < 5 && is(line, end, HEX) {
@@ -152,7 +154,7 @@ pub(super) fn hex_groups(line: &[u8], from: usize) -> Option<usize> {
         }
         match end - start {
             0 if empty || groups == 0 => {}
-            0 | 5 => return None,
+            0 | 5 => return whole,
             length => {
                 groups += 1;
                 pairs += usize::from(length == 2);
@@ -160,6 +162,9 @@ pub(super) fn hex_groups(line: &[u8], from: usize) -> Option<usize> {
         }
         if at(line, end) != b':' {
             break;
+        }
+        if groups > 0 && is_address(groups, pairs, empty, digit) {
+            whole = Some(end);
         }
         if at(line, end + 1) == b':' {
             empty = true;
@@ -170,9 +175,8 @@ pub(super) fn hex_groups(line: &[u8], from: usize) -> Option<usize> {
             break;
         }
     }
-    let address = pairs == groups && groups >= 6 || (empty || groups >= 4) && digit;
-    if !address || groups == 0 || is(line, end, WORD) {
-        return None;
+    if groups == 0 || !is_address(groups, pairs, empty, digit) || is(line, end, WORD) && at(line, end) != b'_' {
+        return whole;
     }
     // An IPv4 address inside, a zone, a prefix length.
     while matches!(at(line, end), b'.' | b'%' | b'/') && is(line, end + 1, WORD) {
@@ -182,6 +186,65 @@ pub(super) fn hex_groups(line: &[u8], from: usize) -> Option<usize> {
         }
     }
     Some(end)
+}
+
+/// Groups of hexadecimal digits: six pairs or more, four groups, or fewer around `::`; a digit in them.
+fn is_address(groups: usize, pairs: usize, empty: bool, digit: bool) -> bool {
+    pairs == groups && groups >= 6 || (empty || groups >= 4) && digit
+}
+
+/// 8-4-4-4-12 hexadecimal digits.
+fn uuid(line: &[u8], from: usize) -> Option<usize> {
+    let mut end = from;
+    for (at, length) in [8, 4, 4, 4, 12].into_iter().enumerate() {
+        if at > 0 {
+            if line.get(end) != Some(&b'-') {
+                return None;
+            }
+            end += 1;
+        }
+        if !(end..end + length).all(|place| is(line, place, HEX)) {
+            return None;
+        }
+        end += length;
+    }
+    Some(end)
+}
+
+/// In a compound `from..end`, a value of a known kind behind one name, which stays: `node-10.0.0.1`,
+/// `job_2026-11-27T05:43:04Z`.
+pub(super) fn behind_name(line: &[u8], from: usize, end: usize) -> Option<(usize, usize)> {
+    let mut name = from;
+    while name < end && is(line, name, LETTER) {
+        name += 1;
+    }
+    if name == from {
+        return None;
+    }
+    // Behind `_`, which is part of the name, a `-` is a sign.
+    let start = if is(line, name, DIGIT) || line[name - 1] == b'_' { name } else { name + 1 };
+    // Hexadecimal digits may begin with letters.
+    let part = line[from..name].iter().rposition(|byte| *byte == b'_').map_or(from, |at| from + at + 1);
+    let hex = if start > name { start } else { part };
+    if let Some(end) = uuid(line, hex) {
+        return Some((hex, end));
+    }
+    let number = start + usize::from(matches!(at(line, start), b'-' | b'+'));
+    if !is(line, number, DIGIT) {
+        return None;
+    }
+    if let Some(end) = timestamp(line, number) {
+        return Some((start, end));
+    }
+    if at(line, end) == b':' {
+        for start in [hex, start] {
+            if let Some(end) = hex_groups(line, start) {
+                return Some((start, end));
+            }
+        }
+    }
+    let joined = line[name..end].iter().any(|byte| class(*byte) & SEPARATOR != 0);
+    (joined && line[number..end].iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')).then_some((start, end))
 }
 
 /// Behind `scheme://`: up to a blank, a quote or a bracket, without the punctuation of a sentence.

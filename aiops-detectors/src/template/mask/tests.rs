@@ -81,6 +81,37 @@ fn words_around_a_number_stay() {
 }
 
 #[test]
+fn a_name_stays_before_a_value_of_any_kind() {
+    let values = [
+        "17",
+        "-17",
+        "1.5",
+        "0x1f",
+        "10.0.0.1",
+        "10.0.0.1:8080",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "fe80::1ff:fe23:4567:890a",
+        "ab:cd:ef:ab:cd:ef",
+        "2026-11-27T05:43:04Z",
+        "/var/log/x.log",
+        "//var/log/x.log",
+        "https://a.example/x?y=1&z=2",
+        "hdfs:///user/x",
+        "3 MB",
+    ];
+    for value in values {
+        for name in ["node-", "rdd_", "core.", "depth......", "stack @"] {
+            assert_eq!(masked(&format!("lost {name}{value} again")), format!("lost {name}* again"), "{value}");
+        }
+    }
+    assert_eq!(masked("fe80::1::close() and 7b:31:14:b4:5d:30::close()"), "*::close() and *::close()");
+    assert_eq!(masked("2026-11-27T05:43:04Z_x 7b:31:14:b4:5d:30_x"), "*_x *_x");
+    assert_eq!(masked("took 3 ms-5 ms"), "took *");
+    assert_eq!(masked("s3://bucket/key on v1.2.3 and python3.11"), "* on v* and python*");
+    assert_eq!(masked("my-node-17 at eu.node-17"), "* at *");
+}
+
+#[test]
 fn a_secret_does_not_change_the_fingerprint() {
     let lines = |secret: &str| {
         [
