@@ -13,7 +13,7 @@ use super::tokens::without_repeats;
 ///
 /// No state is behind it: it is the same on every machine, after every restart, in any order of lines.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LineFingerprint(pub(super) u64);
+pub struct LineFingerprint(pub(crate) u64);
 
 /// A text that is no 16 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -20,7 +20,7 @@ fn word(bytes: &[u8]) -> u64 {
 
 /// A 64-bit hash by folded multiplication (as in wyhash). No protection against made collisions: two
 /// lines that collide are counted as one.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let mut state = K[2] ^ bytes.len() as u64;
     let (chunks, rest) = bytes.as_chunks::<16>();
     for chunk in chunks {
@@ -33,7 +33,7 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
 
 /// For keys that are hashes already.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Hashed(u64);
+pub(crate) struct Hashed(u64);
 
 impl Hasher for Hashed {
     fn finish(&self) -> u64 {
@@ -50,7 +50,7 @@ impl Hasher for Hashed {
 }
 
 /// A map whose keys are hashes.
-pub(super) type HashedMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Hashed>>;
+pub(crate) type HashedMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Hashed>>;
 
 #[cfg(test)]
 mod tests {

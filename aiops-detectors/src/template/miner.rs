@@ -17,8 +17,10 @@ use super::windows::Windows;
 pub const DEFAULT_TEMPLATES: usize = 10_000;
 /// Longest sample, in bytes.
 const MAX_SAMPLE: usize = 1024;
-/// Bytes of templates and samples at the most: a cap of lines alone would let long lines take 50 MB.
+/// Bytes of templates and samples at the most, and the share of one masked line: a cap of lines alone
+/// would let long lines take 50 MB.
 const MAX_TEXT: usize = 12 << 20;
+const MIN_TEXT: usize = 64 << 10;
 /// Places for evidence and steps of the alias map for each masked line that is kept (facts 3.4).
 const PER_TEMPLATE: usize = 8;
 /// More general templates that one line may make, each from the one before.
@@ -42,7 +44,7 @@ pub struct TemplateGroup {
     pub fingerprint: LineFingerprint,
     /// Its text, with `*` for what varies.
     pub template: Arc<str>,
-    /// One line of it, at most 1 kB; foreign text.
+    /// One line of it, at most 1 kB; foreign text. Empty where the miner keeps none.
     pub sample: String,
     /// Lines counted.
     pub count: u64,
@@ -99,7 +101,12 @@ pub struct TemplateMiner {
     pub(super) aliases: Aliases,
     evidence: Evidence,
     pub(super) windows: Windows,
+    /// Bytes of templates and samples, and how many are allowed.
     text: usize,
+    max_text: usize,
+    pub(super) samples: bool,
+    /// How often groups joined.
+    joined: u64,
     pub(super) lines: u64,
     pub(super) evicted: u64,
 }
@@ -129,9 +136,19 @@ impl TemplateMiner {
             evidence: Evidence::new(capacity * PER_TEMPLATE),
             windows: Windows::default(),
             text: 0,
+            max_text: (MAX_TEXT / DEFAULT_TEMPLATES * capacity).clamp(MIN_TEXT, MAX_TEXT),
+            samples: true,
+            joined: 0,
             lines: 0,
             evicted: 0,
         }
+    }
+
+    /// Keeps no line as a sample: nothing of a line stays but its masked form.
+    #[must_use]
+    pub fn without_samples(mut self) -> Self {
+        self.samples = false;
+        self
     }
 
     /// Counts one record: a line, or several of which the first counts (see
@@ -150,7 +167,7 @@ impl TemplateMiner {
         let template = settle(self.masked.clone());
         let fingerprint = LineFingerprint::of_masked(&template);
         let new = !self.knows(fingerprint);
-        let sample = clipped(record);
+        let sample = if self.samples { clipped(record) } else { Box::default() };
         self.insert(Entry { key, fingerprint, count: 1, again: false, sample }, &template, false);
         self.learn(template, fingerprint);
         Observed { fingerprint, new }
@@ -192,6 +209,11 @@ impl TemplateMiner {
     #[must_use]
     pub fn resolve(&self, fingerprint: LineFingerprint) -> LineFingerprint {
         self.aliases.resolve(fingerprint)
+    }
+
+    /// Grows whenever groups joined: what was resolved before may resolve higher since.
+    pub(crate) fn joined(&self) -> u64 {
+        self.joined
     }
 
     /// The text of a group or of a single fingerprint, while it is kept.
@@ -255,7 +277,7 @@ impl TemplateMiner {
 
     pub(super) fn insert(&mut self, entry: Entry, template: &str, protected: bool) {
         self.text += entry.sample.len() + template.len();
-        while self.places.len() >= self.capacity || (self.text > MAX_TEXT && !self.places.is_empty()) {
+        while self.places.len() >= self.capacity || (self.text > self.max_text && !self.places.is_empty()) {
             let entries = &mut self.entries;
             let again =
                 |place: u32| entries.get_mut(place as usize).is_some_and(|entry| std::mem::take(&mut entry.again));
@@ -320,7 +342,7 @@ impl TemplateMiner {
 
     fn join_all(&mut self, members: &[Rank], root: Rank) {
         for member in members {
-            self.aliases.join(*member, root);
+            self.joined += u64::from(self.aliases.join(*member, root));
         }
         if self.aliases.len() > self.alias_bound() {
             let before = self.aliases.len();

@@ -15,5 +15,6 @@ mod tokens;
 mod windows;
 
 pub use self::fingerprint::{InvalidLineFingerprint, LineFingerprint, fingerprint_line, mask_line};
+pub(crate) use self::hash::{HashedMap, hash};
 pub use self::miner::{DEFAULT_TEMPLATES, GroupCount, Observed, TemplateGroup, TemplateMiner};
 pub use self::state::TemplateStateError;

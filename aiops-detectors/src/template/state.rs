@@ -94,12 +94,14 @@ impl TemplateMiner {
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), TemplateStateError> {
         let saved = read(bytes)?;
         let mut miner = Self::new(self.capacity);
+        miner.samples = self.samples;
         let (lines, evicted) = (saved.lines, saved.evicted);
         miner.take_in(&saved);
         for Template { text, sample, count, again } in saved.templates {
             let fingerprint = LineFingerprint::of_masked(&text);
             let key = hash(text.as_bytes());
-            miner.insert(Entry { key, fingerprint, count, again: false, sample: sample.into() }, &text, again);
+            let sample = if miner.samples { sample.into() } else { Box::default() };
+            miner.insert(Entry { key, fingerprint, count, again: false, sample }, &text, again);
             miner.learn(text, fingerprint);
         }
         for (window, counts) in saved.windows {

@@ -1,0 +1,174 @@
+//! The error lines of one service: their kinds, counts by minute, and when each kind was first seen.
+
+use std::collections::BTreeMap;
+
+use super::{ErrorGroup, ErrorSummary, KEPT_MINUTES, dropped, shown, start_of};
+use crate::template::{HashedMap, LineFingerprint, TemplateMiner};
+
+/// Kinds that are remembered as seen, for each that the miner keeps.
+const KNOWN_PER_GROUP: usize = 8;
+/// In place of a fingerprint: lines of kinds beyond the bound of one minute.
+const OTHER: u64 = 0;
+
+/// When a kind was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) first: u32,
+    pub(super) last: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct ServiceLogs {
+    miner: TemplateMiner,
+    max_groups: usize,
+    /// The minute from which on the service is known.
+    since: u32,
+    /// The minute of its newest line.
+    last: u32,
+    /// Whether the host named it: it is never forgotten.
+    named: bool,
+    /// Lines by minute and fingerprint.
+    counts: BTreeMap<(u32, u64), u64>,
+    /// Fingerprints that were seen, and the groups that they are of.
+    known: HashedMap<u64, Known>,
+    /// The joins of groups that `known` has taken in.
+    joined: u64,
+}
+
+/// Lines of one group in a range of minutes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lines {
+    count: u64,
+    before: u64,
+    /// Lines of the commonest member, and its fingerprint.
+    largest: (u64, u64),
+    last: u32,
+}
+
+impl ServiceLogs {
+    pub(super) fn new(since: u32, max_groups: usize) -> Self {
+        Self {
+            miner: TemplateMiner::new(max_groups).without_samples(),
+            max_groups,
+            since,
+            last: since,
+            named: false,
+            counts: BTreeMap::new(),
+            known: HashedMap::default(),
+            joined: 0,
+        }
+    }
+
+    pub(super) fn named(&mut self, since: u32) {
+        (self.named, self.since) = (true, self.since.min(since));
+    }
+
+    /// Whether it wrote nothing from a minute on.
+    pub(super) fn is_idle(&self, from: u32) -> bool {
+        !self.named && self.last < from
+    }
+
+    pub(super) fn observe(&mut self, minute: u32, record: &[u8], now: u32) {
+        let oldest = now.saturating_sub(KEPT_MINUTES - 1);
+        if self.counts.first_key_value().is_some_and(|((first, _), _)| *first < oldest) {
+            self.counts = self.counts.split_off(&(oldest, 0));
+        }
+        let fingerprint = self.miner.observe(record).fingerprint;
+        (self.since, self.last) = (self.since.min(minute), self.last.max(minute));
+        if self.joined != self.miner.joined() {
+            self.joined = self.miner.joined();
+            self.join();
+        }
+        let group = self.miner.resolve(fingerprint);
+        for seen in [fingerprint, group] {
+            let known = self.known.entry(seen.0).or_insert(Known { first: minute, last: minute });
+            (known.first, known.last) = (known.first.min(minute), known.last.max(minute));
+        }
+        if self.known.len() > KNOWN_PER_GROUP * self.max_groups {
+            self.forget();
+        }
+        self.count(minute, fingerprint);
+    }
+
+    fn count(&mut self, minute: u32, fingerprint: LineFingerprint) {
+        if let Some(count) = self.counts.get_mut(&(minute, fingerprint.0)) {
+            *count += 1;
+            return;
+        }
+        let kinds = self.counts.range((minute, 0)..=(minute, u64::MAX)).count();
+        if kinds < self.max_groups {
+            self.counts.insert((minute, fingerprint.0), 1);
+        } else {
+            // It still counts for its service.
+            dropped("group", 1);
+            *self.counts.entry((minute, OTHER)).or_default() += 1;
+        }
+    }
+
+    /// A group is as old as its oldest member.
+    fn join(&mut self) {
+        let members: Vec<(u64, Known)> = self.known.iter().map(|(print, known)| (*print, *known)).collect();
+        for (print, member) in members {
+            let group = self.miner.resolve(LineFingerprint(print)).0;
+            let known = self.known.entry(group).or_insert(member);
+            (known.first, known.last) = (known.first.min(member.first), known.last.max(member.last));
+        }
+    }
+
+    /// Makes room: the quarter that was not seen for longest goes.
+    fn forget(&mut self) {
+        let mut seen: Vec<(u32, u64)> = self.known.iter().map(|(print, known)| (known.last, *print)).collect();
+        seen.sort_unstable();
+        seen.truncate(seen.len() / 4);
+        dropped("known_group", seen.len() as u64);
+        for (_, print) in seen {
+            self.known.remove(&print);
+        }
+    }
+
+    /// Minutes `from..to` against `before..from`.
+    pub(super) fn summary(&self, (from, to): (u32, u32), before: u32, top: usize) -> ErrorSummary {
+        let mut groups: BTreeMap<u64, Lines> = BTreeMap::new();
+        let mut prints: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut summary = ErrorSummary { lines: 0, before: 0, incomplete: false, kinds: 0, groups: Vec::new() };
+        for ((minute, print), count) in self.counts.range((before, 0)..(to, 0)) {
+            let now = *minute >= from;
+            *(if now { &mut summary.lines } else { &mut summary.before }) += count;
+            if *print == OTHER {
+                continue;
+            }
+            let lines = groups.entry(self.miner.resolve(LineFingerprint(*print)).0).or_default();
+            if now {
+                let member = prints.entry(*print).or_default();
+                *member += count;
+                lines.count += count;
+                lines.largest = lines.largest.max((*member, *print));
+                lines.last = *minute;
+            } else {
+                lines.before += count;
+            }
+        }
+        groups.retain(|_, lines| lines.count > 0);
+        summary.kinds = groups.len();
+        let mut ranked: Vec<(u64, Lines)> = groups.into_iter().collect();
+        ranked.sort_by_key(|(group, lines)| (std::cmp::Reverse(lines.count), *group));
+        ranked.truncate(top);
+        summary.groups = ranked.into_iter().map(|(group, lines)| self.group(group, lines)).collect();
+        summary
+    }
+
+    fn group(&self, group: u64, lines: Lines) -> ErrorGroup {
+        let first = self.known.get(&group).map_or(lines.last, |known| known.first);
+        let text =
+            |print| self.miner.template(LineFingerprint(print)).map_or_else(String::new, |text| shown::shown(&text));
+        ErrorGroup {
+            group: LineFingerprint(group),
+            template: text(group),
+            sample: text(lines.largest.1),
+            count: lines.count,
+            before: lines.before,
+            first_seen: start_of(first),
+            last_seen: start_of(lines.last),
+        }
+    }
+}
