@@ -4,15 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aiops_core::{
-    DataState, DetectionEvent, Detector, DetectorError, Evaluation, EventKind, Identity, ServiceName, Severity,
-    Sighting, Signal, Tick, time,
-};
+use aiops_core::{Detector, DetectorError, Evaluation, EventKind, Identity, ServiceName, Severity, Tick, time};
 use async_trait::async_trait;
-use jiff::Timestamp;
 
-use crate::burst::board::{Board, OpenBurst, SavedBoard, Step, Track};
-use crate::burst::{BURST_WINDOW_SECONDS, BurstState};
+use crate::burst::board::{Board, SavedBoard, Step};
+use crate::burst::report::{self, start_of};
 use crate::scorer::{ScorerStateError, restore, save};
 use crate::source::LogSource;
 
@@ -52,7 +48,7 @@ impl<S: LogSource> AdaptiveLogBurst<S> {
     /// Watches every service that the source ever counts lines of.
     #[must_use]
     pub fn new(source: S) -> Self {
-        let board = Mutex::new(Board::new(MAX_SERVICES));
+        let board = Mutex::new(Board::new("service", MAX_SERVICES));
         Self { source, severity: Severity::Warning, grace: GRACE, lookback: LOOKBACK, board }
     }
 
@@ -132,44 +128,6 @@ impl<S: LogSource> AdaptiveLogBurst<S> {
         }
         Ok(by_service)
     }
-
-    fn sighting(&self, service: &ServiceName, track: &Track, read_to: Timestamp) -> Sighting {
-        let identity = || Identity::new(EventKind::LogBurst, service.clone(), NAME);
-        match (&track.open, track.last) {
-            (_, Some(BurstState::Unknown)) => Sighting::Unknown(identity(), DataState::Stale),
-            (Some(burst), _) => Sighting::Firing(Box::new(self.event(service, burst, read_to))),
-            (None, None | Some(BurstState::Learning)) => {
-                let (n, of) = track.learnt();
-                Sighting::Unknown(identity(), DataState::Warming { n, of })
-            }
-            (None, Some(_)) => Sighting::Normal(identity()),
-        }
-    }
-
-    fn event(&self, service: &ServiceName, burst: &OpenBurst, read_to: Timestamp) -> DetectionEvent {
-        let verdict = &burst.verdict;
-        let signal = Signal::new(verdict.count as f64)
-            .expected(verdict.expected)
-            .score(verdict.surprise)
-            .threshold(verdict.threshold)
-            .window(Duration::from_secs(BURST_WINDOW_SECONDS.into()))
-            .unit("error lines")
-            .n(verdict.n)
-            .with("z", verdict.z())
-            .with("peak", burst.peak)
-            .with("ratio", verdict.surprise / verdict.threshold);
-        let severity = if verdict.is_critical() { Severity::Critical } else { self.severity };
-        let builder =
-            DetectionEvent::builder(EventKind::LogBurst, service.clone(), severity, start_of(burst.start), NAME);
-        let mut event = builder.alertname(NAME).signal(signal).build();
-        event.observed_at = Some(read_to);
-        event
-    }
-}
-
-/// The start of a unix minute.
-fn start_of(minute: u32) -> Timestamp {
-    Timestamp::from_second(i64::from(minute) * 60).unwrap_or(Timestamp::MAX)
 }
 
 #[async_trait]
@@ -199,6 +157,12 @@ impl<S: LogSource> Detector for AdaptiveLogBurst<S> {
         }
         let board = self.board();
         let read_to = board.read_to.map_or(tick.now, start_of).min(tick.now);
-        Ok(board.tracks().iter().map(|(service, track)| self.sighting(service, track, read_to)).collect())
+        let sighting = |(service, track): (&ServiceName, _)| {
+            let identity = Identity::new(EventKind::LogBurst, service.clone(), NAME);
+            report::sighting(identity, track, |identity, burst| {
+                report::event(identity, burst, NAME, self.severity, read_to)
+            })
+        };
+        Ok(board.tracks().iter().map(sighting).collect())
     }
 }

@@ -42,6 +42,7 @@ mod burst;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub mod client;
+mod error_log_burst;
 mod error_logs;
 mod log_burst;
 #[cfg(feature = "otlp")]
@@ -64,6 +65,7 @@ pub use jiff;
 
 pub use crate::adaptive_log_burst::AdaptiveLogBurst;
 pub use crate::burst::{BURST_WINDOW_SECONDS, BurstState, BurstTest, BurstVerdict, CounterIncrements};
+pub use crate::error_log_burst::ErrorLogBurst;
 pub use crate::error_logs::{ErrorGroup, ErrorLogContext, ErrorLogs, ErrorSummary};
 pub use crate::log_burst::LogBurst;
 pub use crate::scorer::{

@@ -135,7 +135,7 @@ impl<S: LogSource> Detector for LogBurst<S> {
                 continue;
             }
             if history.len() >= MAX_SERVICES {
-                metrics::counter!("aiops_log_burst_services_refused_total").increment(1);
+                metrics::counter!("aiops_log_burst_series_refused_total", "series" => "service").increment(1);
                 continue;
             }
             history.insert(count.service.clone(), Windows::default());

@@ -7,8 +7,8 @@ use aiops_core::testing::check_detector;
 use aiops_core::{Detector, IdentityScheme, Sighting, Tick};
 use aiops_detectors::jiff::Timestamp;
 use aiops_detectors::{
-    AdaptiveLogBurst, Labels, LogBurst, LogLine, Mad, MemoryLogSource, MemorySource, MemorySpanSource, Sample, Series,
-    SeriesDetector, SpanRecord, TraceErrorSpike,
+    AdaptiveLogBurst, ErrorLogBurst, ErrorLogs, Labels, LogBurst, LogLine, Mad, MemoryLogSource, MemorySource,
+    MemorySpanSource, Sample, Series, SeriesDetector, SpanRecord, TraceErrorSpike,
 };
 
 const STEP: i64 = 300;
@@ -84,6 +84,29 @@ async fn adaptive_log_bursts() {
     });
     check(|| Box::new(AdaptiveLogBurst::new(lines()).services(["cart", "web"])), minutes).await;
     check(|| Box::new(AdaptiveLogBurst::new(lines())), (1..45).map(tick)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn error_log_bursts() {
+    // All lines of the last three quarters of an hour are there at each tick: only the newest minutes change.
+    let make = || -> Box<dyn Detector> {
+        let logs = ErrorLogs::new(at(0));
+        for second in 60..2_700 {
+            let now = aiops_core::time::plus(at(0), Duration::from_secs(second));
+            let kinds = if (2_000..2_300).contains(&second) { 3 } else { 1 };
+            for kind in ["boom", "crash", "crash"].iter().take(kinds) {
+                for service in ["cart", "web"] {
+                    logs.push(&LogLine::new(now, service, *kind), now);
+                }
+            }
+        }
+        Box::new(ErrorLogBurst::new(logs))
+    };
+    let minutes = (2..60).map(|minute| {
+        let now = aiops_core::time::plus(at(0), Duration::from_secs(60 * minute));
+        Tick::new(now, aiops_core::time::plus(now, Duration::from_secs(60)))
+    });
+    check(make, minutes).await;
 }
 
 #[tokio::test(start_paused = true)]

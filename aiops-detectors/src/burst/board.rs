@@ -26,6 +26,11 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    /// Whether it only corrects what is known.
+    pub(crate) fn is_again(self) -> bool {
+        matches!(self, Self::Again(_))
+    }
+
     /// First minute and the minute after the last.
     pub(crate) fn minutes(self) -> (u32, u32) {
         match self {
@@ -65,6 +70,24 @@ pub(crate) struct Track {
 impl Track {
     pub(crate) fn learnt(&self) -> (u64, u64) {
         self.test.learnt()
+    }
+
+    /// Takes in the series of a group that joined this one.
+    fn absorb(&mut self, other: &Self) {
+        self.test.absorb(&other.test);
+        for (mine, theirs) in self.minutes.iter_mut().zip(other.minutes) {
+            *mine = mine.saturating_add(theirs);
+        }
+        self.named |= other.named;
+        self.last = self.last.or(other.last);
+        self.open = match (self.open, other.open) {
+            (Some(mine), Some(theirs)) => {
+                let (first, quiet) =
+                    (if theirs.start < mine.start { theirs } else { mine }, mine.quiet.min(theirs.quiet));
+                Some(OpenBurst { peak: mine.peak.max(theirs.peak), quiet, ..first })
+            }
+            (mine, theirs) => mine.or(theirs),
+        };
     }
 
     fn window(&mut self, window: u32, count: u64) {
@@ -110,6 +133,8 @@ impl Track {
 /// All series of a detector. A key that is not on it has counted 0 since the board began.
 #[derive(Debug, Clone)]
 pub(crate) struct Board<K: Ord> {
+    /// What a series is of, in metrics.
+    what: &'static str,
     max: usize,
     /// Up to which minute everything was counted.
     pub(crate) read_to: Option<u32>,
@@ -134,13 +159,27 @@ pub(crate) struct SavedBoard<K> {
 }
 
 impl<K: Ord + Clone> Board<K> {
-    pub(crate) fn new(max: usize) -> Self {
+    pub(crate) fn new(what: &'static str, max: usize) -> Self {
         let (silent, tracks) = (Track::default(), BTreeMap::new());
-        Self { max, read_to: None, in_row: 0, failed: false, again: 0, silent, tracks }
+        Self { what, max, read_to: None, in_row: 0, failed: false, again: 0, silent, tracks }
     }
 
     pub(crate) fn set_max(&mut self, max: usize) {
         self.max = max;
+    }
+
+    /// Nothing is known of the minutes before this one, unless something was counted already.
+    pub(crate) fn start(&mut self, minute: u32) {
+        self.read_to.get_or_insert(minute);
+    }
+
+    /// The series `from` goes on as part of `to`.
+    pub(crate) fn join(&mut self, from: &K, to: &K) {
+        let Some(track) = self.tracks.remove(from) else { return };
+        match self.tracks.get_mut(to) {
+            Some(known) => known.absorb(&track),
+            None => drop(self.tracks.insert(to.clone(), track)),
+        }
     }
 
     /// Watches a series from the start.
@@ -249,7 +288,7 @@ impl<K: Ord + Clone> Board<K> {
     fn track(&mut self, key: &K) -> Option<&mut Track> {
         if !self.tracks.contains_key(key) {
             if self.tracks.len() >= self.max {
-                metrics::counter!("aiops_log_burst_services_refused_total").increment(1);
+                metrics::counter!("aiops_log_burst_series_refused_total", "series" => self.what).increment(1);
                 return None;
             }
             self.tracks.insert(key.clone(), self.silent.clone());
@@ -265,7 +304,7 @@ impl<K: Ord + Clone> Board<K> {
         self.tracks.retain(|_, track| track.named || track.open.is_some() || !track.test.is_silent() || recent(track));
         let gone = before - self.tracks.len();
         if gone > 0 {
-            metrics::counter!("aiops_log_burst_services_evicted_total").increment(gone as u64);
+            metrics::counter!("aiops_log_burst_series_evicted_total", "series" => self.what).increment(gone as u64);
         }
     }
 }
@@ -288,7 +327,7 @@ impl<K: Ord + Clone + Serialize + DeserializeOwned> Board<K> {
         }
         if tracks.len() > self.max {
             let over = tracks.len() - self.max;
-            metrics::counter!("aiops_log_burst_services_refused_total").increment(over as u64);
+            metrics::counter!("aiops_log_burst_series_refused_total", "series" => self.what).increment(over as u64);
             tracks.truncate(self.max);
         }
         let named: Vec<K> = self.tracks.iter().filter(|(_, track)| track.named).map(|(key, _)| key.clone()).collect();
@@ -327,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_straddled_burst_opens_once_and_keeps_its_start() {
-        let mut board = Board::new(10);
+        let mut board = Board::new("service", 10);
         // 6 lines in the last minute of one window, 6 in the first of the next.
         let open = run(&mut board, 1_000..1_060, |minute| if minute == 1_029 || minute == 1_030 { 6 } else { 0 });
         assert!(!open.is_empty() && open.iter().all(|start| *start == 1_026), "{open:?}");
@@ -337,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_series_that_is_new_has_been_silent_for_as_long_as_the_board_knows() {
-        let mut board = Board::new(10);
+        let mut board = Board::new("service", 10);
         assert!(run(&mut board, 1_000..1_100, |_| 0).is_empty());
         assert_eq!(board.len(), 0);
         assert!(!run(&mut board, 1_100..1_106, |minute| if minute >= 1_100 { 20 } else { 0 }).is_empty());
@@ -345,7 +384,7 @@ mod tests {
 
     #[test]
     fn what_was_not_counted_for_longer_than_a_window_is_unknown() {
-        let mut board = Board::new(10);
+        let mut board = Board::new("service", 10);
         run(&mut board, 1_000..1_101, |_| 4);
         board.failed();
         assert_eq!(board.plan(1_122, 60), Some(Step::Minute(1_120)), "20 minutes that may come as a backlog");
@@ -358,9 +397,9 @@ mod tests {
 
     #[test]
     fn a_restart_catches_up_and_loses_no_window() {
-        let mut board = Board::new(10);
+        let mut board = Board::new("service", 10);
         run(&mut board, 1_000..1_103, |_| 4);
-        let mut restarted = Board::new(10);
+        let mut restarted = Board::new("service", 10);
         let saved = serde_json::to_string(&board.saved()).unwrap();
         restarted.restore(serde_json::from_str(&saved).unwrap()).unwrap();
         assert_eq!(restarted.clone().plan(1_240, 60), Some(Step::Window(236)), "an hour at the most");
@@ -373,7 +412,7 @@ mod tests {
 
     #[test]
     fn the_bound_holds_and_silent_series_make_room() {
-        let mut board = Board::new(2);
+        let mut board = Board::new("service", 2);
         board.name("quiet");
         for end in 1_000..1_010 {
             while let Some(step) = board.plan(end, 5) {

@@ -143,6 +143,15 @@ impl History {
         }
     }
 
+    /// Adds the counts of another series over the same windows.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        for (window, theirs) in &other.counts {
+            if let Some((mine, held)) = self.at(*window) {
+                self.put(*window, mine.saturating_add(u64::from(theirs & MAX_COUNT)), held || theirs & HELD != 0);
+            }
+        }
+    }
+
     fn is_gap(&self, window: u32) -> bool {
         let after = self.gaps.partition_point(|(from, _)| *from <= window);
         after > 0 && window < self.gaps[after - 1].1

@@ -3,6 +3,7 @@
 pub(crate) mod board;
 mod counter;
 mod history;
+pub(crate) mod report;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -208,6 +209,13 @@ impl BurstTest {
             n: left.n.min(right.n),
         };
         self.judge(count, baseline, SLIDING_DECADES)
+    }
+
+    /// Adds the counts of another series over the same windows: two kinds of lines are one.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        self.history.absorb(&other.history);
+        self.level = self.level.max(other.level);
+        self.amended = self.amended.max(other.amended);
     }
 
     /// Whether all that is known is zeros: such a series need not be kept.

@@ -12,7 +12,7 @@ use aiops_core::ServiceName;
 use jiff::Timestamp;
 
 pub use self::context::ErrorLogContext;
-use self::service::ServiceLogs;
+pub(crate) use self::service::ServiceLogs;
 use crate::source::LogLine;
 use crate::template::{LineFingerprint, hash};
 
@@ -127,11 +127,6 @@ pub(crate) fn minute_of(at: Timestamp) -> u32 {
     u32::try_from(at.as_second().div_euclid(60).max(0)).unwrap_or(u32::MAX)
 }
 
-/// The start of a unix minute.
-pub(crate) fn start_of(minute: u32) -> Timestamp {
-    Timestamp::from_second(i64::from(minute) * 60).unwrap_or(Timestamp::MAX)
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -230,8 +225,25 @@ impl ErrorLogs {
         Some(summary)
     }
 
+    /// The first minute of which all lines came.
+    pub(crate) fn began(&self) -> u32 {
+        locked(&self.store.times).began
+    }
+
+    /// Visits every service, in no order that means anything.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&ServiceName, &ServiceLogs)) {
+        for shard in &self.store.shards {
+            locked(shard).iter().for_each(|(service, logs)| visit(service, logs));
+        }
+    }
+
+    /// Looks at one service.
+    pub(crate) fn of<T>(&self, service: &ServiceName, look: impl FnOnce(&ServiceLogs) -> T) -> Option<T> {
+        self.shard(service).get(service).map(look)
+    }
+
     /// Whether all lines of the minutes `from..to` came.
-    fn knows(&self, from: u32, to: u32) -> bool {
+    pub(crate) fn knows(&self, from: u32, to: u32) -> bool {
         let times = locked(&self.store.times);
         from >= times.began && times.missed.iter().all(|(first, after)| to <= *first || *after <= from)
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{ErrorGroup, ErrorSummary, KEPT_MINUTES, dropped, shown, start_of};
+use super::{ErrorGroup, ErrorSummary, KEPT_MINUTES, dropped, shown};
+use crate::burst::report::start_of;
 use crate::template::{HashedMap, LineFingerprint, TemplateMiner};
 
 /// Kinds that are remembered as seen, for each that the miner keeps.
@@ -18,7 +19,7 @@ pub(super) struct Known {
 }
 
 #[derive(Debug)]
-pub(super) struct ServiceLogs {
+pub(crate) struct ServiceLogs {
     miner: TemplateMiner,
     max_groups: usize,
     /// The minute from which on the service is known.
@@ -126,8 +127,31 @@ impl ServiceLogs {
         }
     }
 
+    /// Lines of the minutes `from..to`.
+    pub(crate) fn lines(&self, from: u32, to: u32) -> u64 {
+        self.counts.range((from, 0)..(to, 0)).map(|(_, count)| count).sum()
+    }
+
+    /// The same by group, as the groups are now.
+    pub(crate) fn groups(&self, from: u32, to: u32) -> BTreeMap<LineFingerprint, u64> {
+        let mut groups = BTreeMap::new();
+        for ((_, print), count) in self.counts.range((from, 0)..(to, 0)).filter(|((_, print), _)| *print != OTHER) {
+            *groups.entry(self.resolve(LineFingerprint(*print))).or_default() += count;
+        }
+        groups
+    }
+
+    pub(crate) fn resolve(&self, fingerprint: LineFingerprint) -> LineFingerprint {
+        self.miner.resolve(fingerprint)
+    }
+
+    /// Grows whenever groups joined.
+    pub(crate) fn joined(&self) -> u64 {
+        self.joined
+    }
+
     /// Minutes `from..to` against `before..from`.
-    pub(super) fn summary(&self, (from, to): (u32, u32), before: u32, top: usize) -> ErrorSummary {
+    pub(crate) fn summary(&self, (from, to): (u32, u32), before: u32, top: usize) -> ErrorSummary {
         let mut groups: BTreeMap<u64, Lines> = BTreeMap::new();
         let mut prints: BTreeMap<u64, u64> = BTreeMap::new();
         let mut summary = ErrorSummary { lines: 0, before: 0, incomplete: false, kinds: 0, groups: Vec::new() };

@@ -21,6 +21,9 @@ pub struct LineFingerprint(pub(crate) u64);
 pub struct InvalidLineFingerprint;
 
 impl LineFingerprint {
+    pub(crate) const MIN: Self = Self(0);
+    pub(crate) const MAX: Self = Self(u64::MAX);
+
     /// The fingerprint of a text that is masked already.
     pub(super) fn of_masked(masked: &str) -> Self {
         let text = aiops_core::Fingerprint::of_raw(masked);

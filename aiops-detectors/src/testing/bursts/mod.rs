@@ -145,7 +145,7 @@ fn by_windows(minutes: &[u64]) -> Vec<usize> {
 
 /// The windows in which a burst is opened or fires again.
 fn by_minutes(minutes: &[u64]) -> Vec<usize> {
-    let mut board: Board<()> = Board::new(1);
+    let mut board: Board<()> = Board::new("service", 1);
     board.name(());
     let (mut fired, mut open) = (Vec::new(), None);
     for end in 0..minutes.len() {
