@@ -12,7 +12,7 @@ use aiops_core::ServiceName;
 use jiff::Timestamp;
 
 pub use self::context::ErrorLogContext;
-pub(crate) use self::service::ServiceLogs;
+pub(crate) use self::service::{Fresh, ServiceLogs};
 use crate::source::LogLine;
 use crate::template::{LineFingerprint, hash};
 

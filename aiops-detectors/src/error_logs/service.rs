@@ -1,8 +1,9 @@
 //! The error lines of one service: their kinds, counts by minute, and when each kind was first seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{ErrorGroup, ErrorSummary, KEPT_MINUTES, dropped, shown};
+use crate::burst::board::WINDOW_MINUTES;
 use crate::burst::report::start_of;
 use crate::template::{HashedMap, LineFingerprint, TemplateMiner};
 
@@ -16,6 +17,28 @@ const OTHER: u64 = 0;
 pub(super) struct Known {
     pub(super) first: u32,
     pub(super) last: u32,
+    /// Whether it tells of the end of a process.
+    pub(super) grave: bool,
+}
+
+impl Known {
+    /// Takes in another sighting of the same group.
+    fn and(&mut self, other: Self) {
+        (self.first, self.last) = (self.first.min(other.first), self.last.max(other.last));
+        self.grave |= other.grave;
+    }
+}
+
+/// A group that was not known before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fresh {
+    pub(crate) group: LineFingerprint,
+    pub(crate) first: u32,
+    /// Minutes for which the service was known before.
+    pub(crate) after: u32,
+    pub(crate) grave: bool,
+    /// The most lines in five minutes.
+    pub(crate) peak: u64,
 }
 
 #[derive(Debug)]
@@ -81,9 +104,15 @@ impl ServiceLogs {
             self.join();
         }
         let group = self.miner.resolve(fingerprint);
-        for seen in [fingerprint, group] {
-            let known = self.known.entry(seen.0).or_insert(Known { first: minute, last: minute });
-            (known.first, known.last) = (known.first.min(minute), known.last.max(minute));
+        let mut seen = Known { first: minute, last: minute, grave: false };
+        if !self.known.contains_key(&fingerprint.0) {
+            seen.grave = self.miner.template(fingerprint).is_some_and(|text| shown::is_grave(&text));
+        }
+        for print in [fingerprint, group] {
+            let known = self.known.entry(print.0).or_insert(seen);
+            known.and(seen);
+            // A group is as old as its members, should it itself have been forgotten.
+            seen = *known;
         }
         if self.known.len() > KNOWN_PER_GROUP * self.max_groups {
             self.forget();
@@ -111,8 +140,7 @@ impl ServiceLogs {
         let members: Vec<(u64, Known)> = self.known.iter().map(|(print, known)| (*print, *known)).collect();
         for (print, member) in members {
             let group = self.miner.resolve(LineFingerprint(print)).0;
-            let known = self.known.entry(group).or_insert(member);
-            (known.first, known.last) = (known.first.min(member.first), known.last.max(member.last));
+            self.known.entry(group).or_insert(member).and(member);
         }
     }
 
@@ -139,6 +167,50 @@ impl ServiceLogs {
             *groups.entry(self.resolve(LineFingerprint(*print))).or_default() += count;
         }
         groups
+    }
+
+    /// Groups whose first line is of the minute `from` or later, and how many lines they have had since.
+    pub(crate) fn fresh(&self, from: u32) -> Vec<Fresh> {
+        let of = |(print, known): (&u64, &Known)| {
+            let group = LineFingerprint(*print);
+            let fresh = known.first >= from && self.resolve(group) == group;
+            let after = known.first.saturating_sub(self.since);
+            fresh.then_some(Fresh { group, first: known.first, after, grave: known.grave, peak: 0 })
+        };
+        let mut all: Vec<Fresh> = self.known.iter().filter_map(of).collect();
+        all.sort_unstable_by_key(|fresh| (fresh.first, fresh.group));
+        for fresh in &mut all {
+            fresh.peak = self.peak(fresh.group, fresh.first);
+        }
+        all
+    }
+
+    /// The most lines of a group in five minutes, from a minute on.
+    fn peak(&self, group: LineFingerprint, from: u32) -> u64 {
+        let (mut newest, mut sum, mut peak) = (VecDeque::new(), 0, 0);
+        for ((minute, print), count) in self.counts.range((from, 0)..) {
+            if *print == OTHER || self.resolve(LineFingerprint(*print)) != group {
+                continue;
+            }
+            newest.push_back((*minute, *count));
+            sum += count;
+            while let Some((_, lines)) = newest.front().filter(|(first, _)| first + WINDOW_MINUTES <= *minute) {
+                sum -= lines;
+                newest.pop_front();
+            }
+            peak = peak.max(sum);
+        }
+        peak
+    }
+
+    /// When a group was last seen, as it is now.
+    pub(crate) fn last(&self, group: LineFingerprint) -> Option<u32> {
+        self.known.get(&self.resolve(group).0).map(|known| known.last)
+    }
+
+    /// The text of a kind of line as it may be shown; empty where it is no longer kept.
+    pub(crate) fn text(&self, fingerprint: LineFingerprint) -> String {
+        self.miner.template(fingerprint).map_or_else(String::new, |text| shown::shown(&text))
     }
 
     pub(crate) fn resolve(&self, fingerprint: LineFingerprint) -> LineFingerprint {
@@ -183,12 +255,10 @@ impl ServiceLogs {
 
     fn group(&self, group: u64, lines: Lines) -> ErrorGroup {
         let first = self.known.get(&group).map_or(lines.last, |known| known.first);
-        let text =
-            |print| self.miner.template(LineFingerprint(print)).map_or_else(String::new, |text| shown::shown(&text));
         ErrorGroup {
             group: LineFingerprint(group),
-            template: text(group),
-            sample: text(lines.largest.1),
+            template: self.text(LineFingerprint(group)),
+            sample: self.text(LineFingerprint(lines.largest.1)),
             count: lines.count,
             before: lines.before,
             first_seen: start_of(first),

@@ -72,6 +72,24 @@ fn is_key(word: &str) -> bool {
     word.split('=').any(|value| random(value) || value.split('/').any(begins))
 }
 
+/// Words that tell of the end of a process.
+const GRAVE: [&str; 8] =
+    ["fatal", "panic", "panicked", "oom", "oomkilled", "outofmemory", "outofmemoryerror", "segfault"];
+
+/// Whether a line tells of the end of a process: FATAL, a panic, out of memory.
+pub(super) fn is_grave(masked: &str) -> bool {
+    let lower = masked.to_ascii_lowercase();
+    if lower.contains("out of memory") {
+        return true;
+    }
+    let mut before = "";
+    lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| {
+        let grave = GRAVE.contains(&word) && !["non", "not", "no"].contains(&before);
+        before = word;
+        grave
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +118,24 @@ mod tests {
             assert!(!text.contains("abcd") && !text.contains("RSA"), "{text}");
         }
         assert_eq!(shown(&mask_line(b"login password=hunter token: abc ok")), "login password=* token: * ok");
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_told_by_its_words() {
+        for line in [
+            "FATAL: no space",
+            "thread 'main' panicked at src",
+            "panic: nil map",
+            "java.lang.OutOfMemoryError",
+            "oom-kill: task",
+            "Out of memory: Killed process",
+            "[fatal] x",
+        ] {
+            assert!(is_grave(line), "{line}");
+        }
+        for line in ["a non-fatal fault", "room is full", "no panic", "fatality", "memory is low"] {
+            assert!(!is_grave(line), "{line}");
+        }
     }
 
     #[test]
