@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aiops_core::{Detector, DetectorError, Evaluation, EventKind, Identity, ServiceName, Severity, Tick, time};
+use aiops_core::{
+    BoxError, Detector, DetectorError, Evaluation, EventKind, Identity, ServiceName, Severity, Tick, time,
+};
 use async_trait::async_trait;
 
 use crate::burst::board::{Board, SavedBoard, Step};
 use crate::burst::report::{self, start_of};
+use crate::log_state::{Kept, PARTS, Part, part_of, read_all};
 use crate::scorer::{ScorerStateError, restore, save};
 use crate::source::LogSource;
 
@@ -94,10 +97,11 @@ impl<S: LogSource> AdaptiveLogBurst<S> {
         self.board().len()
     }
 
-    /// The state of all services as versioned bytes.
+    /// The state of all services as versioned bytes. [`LogState`](crate::LogState) keeps it in parts that
+    /// a state store takes.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        save(NAME, &self.board().saved())
+        save(NAME, &self.board().saved(1, |_| 0).pop())
     }
 
     /// Takes saved state back, in place of what is known now.
@@ -106,7 +110,9 @@ impl<S: LogSource> AdaptiveLogBurst<S> {
     /// Bytes that do not read, of another version, or that no detector can have saved: it stays as it was.
     pub fn restore(&self, bytes: &[u8]) -> Result<(), ScorerStateError> {
         let saved: SavedBoard<ServiceName> = restore(NAME, bytes)?;
-        self.board().restore(saved).map_err(|why| ScorerStateError { scorer: NAME, source: why.into() })
+        saved.check().map_err(|why| ScorerStateError { scorer: NAME, source: why.into() })?;
+        self.board().restore(vec![saved]);
+        Ok(())
     }
 
     fn board(&self) -> MutexGuard<'_, Board<ServiceName>> {
@@ -164,5 +170,26 @@ impl<S: LogSource> Detector for AdaptiveLogBurst<S> {
             })
         };
         Ok(board.tracks().iter().map(sighting).collect())
+    }
+}
+
+impl<S: LogSource> Kept for AdaptiveLogBurst<S> {
+    fn kept_as(&self) -> &'static str {
+        NAME
+    }
+
+    fn save_parts(&self) -> Vec<Part> {
+        self.board().saved(PARTS, part_of).iter().map(|board| Part::of(NAME, board, board.is_empty())).collect()
+    }
+
+    fn restore_parts(&self, parts: Vec<(usize, Vec<u8>)>) -> Vec<(usize, BoxError)> {
+        let read = |bytes: &[u8]| {
+            let board: SavedBoard<ServiceName> = Part::read(NAME, bytes)?;
+            board.check()?;
+            Ok(board)
+        };
+        let (boards, errors) = read_all(parts, read);
+        self.board().restore(boards);
+        errors
     }
 }

@@ -45,6 +45,7 @@ pub mod client;
 mod error_log_burst;
 mod error_logs;
 mod log_burst;
+mod log_state;
 mod new_template;
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
@@ -69,6 +70,7 @@ pub use crate::burst::{BURST_WINDOW_SECONDS, BurstState, BurstTest, BurstVerdict
 pub use crate::error_log_burst::ErrorLogBurst;
 pub use crate::error_logs::{ErrorGroup, ErrorLogContext, ErrorLogs, ErrorSummary};
 pub use crate::log_burst::LogBurst;
+pub use crate::log_state::{Kept, LogState};
 pub use crate::new_template::NewTemplate;
 pub use crate::scorer::{
     Adaptive, Cusum, DEFAULT_SCORER, Ewma, FieldReport, IsolationForest, Mad, RollingZScore, Score, Scorer,

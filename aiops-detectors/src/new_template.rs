@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aiops_core::{
-    DeployLog, DetectionEvent, Detector, DetectorError, Evaluation, EventKind, Identity, RolloutKind, ServiceName,
-    Severity, Sighting, Signal, Tick, text::clip, time,
+    BoxError, DeployLog, DetectionEvent, Detector, DetectorError, Evaluation, EventKind, Identity, RolloutKind,
+    ServiceName, Severity, Sighting, Signal, Tick, text::clip, time,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::burst::board::WINDOW_MINUTES;
 use crate::burst::report::start_of;
 use crate::error_logs::{ErrorLogs, Fresh, KEPT_MINUTES, ServiceLogs, minute_of};
+use crate::log_state::{Kept, Part, read_all};
 use crate::template::LineFingerprint;
 
 /// Its name, the first part of its alertnames, and what its saved bytes say they are.
@@ -275,5 +276,27 @@ impl Detector for NewTemplate {
         }
         told.retain(|_, kind| kind.seen.saturating_add(TOLD_MINUTES) >= minute);
         Ok(self.sightings(&told, tick.now))
+    }
+}
+
+impl Kept for NewTemplate {
+    fn kept_as(&self) -> &'static str {
+        NAME
+    }
+
+    fn save_parts(&self) -> Vec<Part> {
+        let told: Vec<(Key, Told)> = self.told().iter().map(|(key, told)| (key.clone(), *told)).collect();
+        vec![Part::of(NAME, &told, told.is_empty())]
+    }
+
+    fn restore_parts(&self, parts: Vec<(usize, Vec<u8>)>) -> Vec<(usize, BoxError)> {
+        let (told, errors) = read_all(parts, |bytes| Part::read::<Vec<(Key, Told)>>(NAME, bytes));
+        let told: BTreeMap<Key, Told> = told.into_iter().flatten().collect();
+        let over = told.len().saturating_sub(MAX_TOLD);
+        if over > 0 {
+            metrics::counter!("aiops_new_templates_refused_total").increment(over as u64);
+        }
+        *self.told() = told.into_iter().take(MAX_TOLD).collect();
+        errors
     }
 }

@@ -310,35 +310,59 @@ impl<K: Ord + Clone> Board<K> {
 }
 
 impl<K: Ord + Clone + Serialize + DeserializeOwned> Board<K> {
-    /// What a restart needs.
-    pub(crate) fn saved(&self) -> SavedBoard<K> {
-        let tracks = self.tracks.iter().map(|(key, track)| (key.clone(), track.clone())).collect();
-        let (read_to, in_row, again, silent) = (self.read_to, self.in_row, self.again, self.silent.clone());
-        SavedBoard { read_to, in_row, again, silent, tracks }
+    /// What a restart needs, in parts.
+    pub(crate) fn saved(&self, parts: usize, part_of: impl Fn(&K) -> usize) -> Vec<SavedBoard<K>> {
+        let (read_to, in_row, again) = (self.read_to, self.in_row, self.again);
+        let empty = || SavedBoard { read_to, in_row, again, silent: self.silent.clone(), tracks: Vec::new() };
+        let mut saved: Vec<SavedBoard<K>> = (0..parts).map(|_| empty()).collect();
+        for (key, track) in &self.tracks {
+            if let Some(part) = saved.get_mut(part_of(key)) {
+                part.tracks.push((key.clone(), track.clone()));
+            }
+        }
+        saved
     }
 
-    /// Takes saved series in place of what is known; those named here stay. What is over the bound is left
+    /// Takes saved parts in place of what is known; series named here stay. What is over the bound is left
     /// out and counted.
-    pub(crate) fn restore(&mut self, saved: SavedBoard<K>) -> Result<(), &'static str> {
-        let mut tracks = saved.tracks;
-        let fires = |track: &Track| track.open.is_none_or(|open| open.verdict.fires());
-        if !tracks.iter().map(|(_, track)| track).chain([&saved.silent]).all(|t| t.test.is_sound() && fires(t)) {
-            return Err("the windows of a series are not in order");
-        }
-        if tracks.len() > self.max {
-            let over = tracks.len() - self.max;
-            metrics::counter!("aiops_log_burst_series_refused_total", "series" => self.what).increment(over as u64);
-            tracks.truncate(self.max);
-        }
+    ///
+    /// Parts of several times, as a stop in mid-save leaves them, make the newest: older series have a gap.
+    pub(crate) fn restore(&mut self, parts: Vec<SavedBoard<K>>) {
+        let Some(newest) = parts.iter().max_by_key(|part| part.read_to) else { return };
+        let whole = parts.iter().all(|part| part.read_to == newest.read_to);
+        (self.read_to, self.again, self.silent) = (newest.read_to, newest.again, newest.silent.clone());
+        (self.in_row, self.failed) = (if whole { newest.in_row.min(WINDOW_MINUTES) } else { 0 }, false);
         let named: Vec<K> = self.tracks.iter().filter(|(_, track)| track.named).map(|(key, _)| key.clone()).collect();
-        (self.read_to, self.again, self.silent) = (saved.read_to, saved.again, saved.silent);
-        (self.in_row, self.failed) = (saved.in_row.min(WINDOW_MINUTES), false);
-        self.tracks = tracks.into_iter().collect();
+        self.tracks = parts.into_iter().flat_map(|part| part.tracks).collect();
+        let mut over = 0;
+        while self.tracks.len() > self.max {
+            self.tracks.pop_last();
+            over += 1;
+        }
+        if over > 0 {
+            metrics::counter!("aiops_log_burst_series_refused_total", "series" => self.what).increment(over);
+        }
         for track in self.tracks.values_mut() {
             track.named = false;
         }
         named.into_iter().for_each(|key| self.name(key));
-        Ok(())
+    }
+}
+
+impl<K> SavedBoard<K> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tracks.is_empty()
+    }
+
+    /// Whether a board can have saved it.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let fires = |track: &Track| track.open.is_none_or(|open| open.verdict.fires());
+        let all = || self.tracks.iter().map(|(_, track)| track).chain([&self.silent]);
+        if all().all(|track| track.test.is_sound() && fires(track)) {
+            Ok(())
+        } else {
+            Err("the windows of a series are not in order")
+        }
     }
 }
 
@@ -400,8 +424,8 @@ mod tests {
         let mut board = Board::new("service", 10);
         run(&mut board, 1_000..1_103, |_| 4);
         let mut restarted = Board::new("service", 10);
-        let saved = serde_json::to_string(&board.saved()).unwrap();
-        restarted.restore(serde_json::from_str(&saved).unwrap()).unwrap();
+        let saved = serde_json::to_string(&board.saved(1, |_| 0)).unwrap();
+        restarted.restore(serde_json::from_str(&saved).unwrap());
         assert_eq!(restarted.clone().plan(1_240, 60), Some(Step::Window(236)), "an hour at the most");
         // Down from 1,102 to 1,139: every count is that of a board that ran.
         run(&mut board, 1_103..1_150, |_| 4);

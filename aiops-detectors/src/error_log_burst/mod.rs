@@ -7,16 +7,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aiops_core::{
-    Detector, DetectorError, Evaluation, EventKind, Identity, ServiceName, Severity, Sighting, Tick, time,
+    BoxError, Detector, DetectorError, Evaluation, EventKind, Identity, ServiceName, Severity, Sighting, Tick, time,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::groups::Groups;
-use crate::burst::board::{Board, WINDOW_MINUTES};
+use self::groups::{Groups, Key, Told};
+use crate::burst::board::{Board, SavedBoard, WINDOW_MINUTES};
 use crate::burst::report::{self, start_of};
 use crate::error_logs::{ErrorLogs, KEPT_MINUTES, minute_of};
+use crate::log_state::{Kept, PARTS, Part, part_of, read_all};
 
 /// Its name, the alertname of its events, and what its saved bytes say they are.
 const NAME: &str = "ErrorLogBurst";
@@ -192,5 +194,60 @@ impl Detector for ErrorLogBurst {
             return Err(DetectorError::retryable(NAME, "error lines of the next minute were missed"));
         }
         Ok(self.sightings(&mut state, tick.now))
+    }
+}
+
+/// One part of the state.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    services: SavedBoard<ServiceName>,
+    groups: SavedBoard<Key>,
+    told: Vec<(Key, Told)>,
+}
+
+impl Kept for ErrorLogBurst {
+    fn kept_as(&self) -> &'static str {
+        NAME
+    }
+
+    /// All parts are of one moment: the series of all services wait that long.
+    fn save_parts(&self) -> Vec<Part> {
+        let state = self.state();
+        let services = state.services.saved(PARTS, part_of);
+        let groups = state.groups.board.saved(PARTS, |(service, _)| part_of(service));
+        let mut told: Vec<Vec<(Key, Told)>> = (0..PARTS).map(|_| Vec::new()).collect();
+        for (key, one) in &state.groups.told {
+            if let Some(part) = told.get_mut(part_of(&key.0)) {
+                part.push((key.clone(), *one));
+            }
+        }
+        drop(state);
+        let all = services.into_iter().zip(groups).zip(told);
+        all.map(|((services, groups), told)| {
+            let empty = services.is_empty() && groups.is_empty() && told.is_empty();
+            Part::of(NAME, &Saved { services, groups, told }, empty)
+        })
+        .collect()
+    }
+
+    fn restore_parts(&self, parts: Vec<(usize, Vec<u8>)>) -> Vec<(usize, BoxError)> {
+        let read = |bytes: &[u8]| {
+            let saved: Saved = Part::read(NAME, bytes)?;
+            saved.services.check()?;
+            saved.groups.check()?;
+            Ok(saved)
+        };
+        let (saved, errors) = read_all(parts, read);
+        let (mut services, mut groups, mut told) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for part in saved {
+            services.push(part.services);
+            groups.push(part.groups);
+            told.extend(part.told);
+        }
+        let mut state = self.state();
+        state.services.restore(services);
+        state.groups.board.restore(groups);
+        state.groups.told = told;
+        errors
     }
 }

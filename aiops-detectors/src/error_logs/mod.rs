@@ -3,8 +3,10 @@
 mod context;
 mod service;
 mod shown;
+mod state;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,8 +15,9 @@ use jiff::Timestamp;
 
 pub use self::context::ErrorLogContext;
 pub(crate) use self::service::{Fresh, ServiceLogs};
+use crate::log_state::{PARTS, part_of};
 use crate::source::LogLine;
-use crate::template::{LineFingerprint, hash};
+use crate::template::LineFingerprint;
 
 /// Minutes whose counts are kept: twice the quarter of an hour that the context tells, and what the burst
 /// detector catches up.
@@ -29,8 +32,6 @@ const MAX_SERVICES: usize = 10_000;
 const MAX_GROUPS: usize = 256;
 /// Minutes without a line after which a service is forgotten: a week, which is what bursts are held against.
 const IDLE_MINUTES: u32 = 7 * 1_440;
-/// Locks, each for its share of the services.
-const SHARDS: usize = 64;
 /// Ranges of minutes that are remembered as missed.
 const MAX_MISSED: usize = 64;
 
@@ -95,13 +96,20 @@ pub struct ErrorSummary {
 /// assert_eq!(summary.groups[0].template, "order *: no connection to *");
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ErrorLogs {
     store: Arc<Store>,
 }
 
+impl fmt::Debug for ErrorLogs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ErrorLogs").field("services", &self.services()).finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug)]
 struct Store {
+    /// Each for its share of the services, which is also a part of the saved state.
     shards: Vec<Mutex<Shard>>,
     services: AtomicUsize,
     times: Mutex<Times>,
@@ -150,7 +158,7 @@ impl ErrorLogs {
         let times = Times { began: minute_of(since).saturating_add(1), ..Times::default() };
         Self {
             store: Arc::new(Store {
-                shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+                shards: (0..PARTS).map(|_| Mutex::default()).collect(),
                 services: AtomicUsize::new(0),
                 times: Mutex::new(times),
                 max_services: services,
@@ -255,9 +263,7 @@ impl ErrorLogs {
     }
 
     fn shard(&self, service: &ServiceName) -> MutexGuard<'_, Shard> {
-        let place = hash(service.as_str().as_bytes()) % SHARDS as u64;
-        #[allow(clippy::cast_possible_truncation)] // below SHARDS
-        locked(&self.store.shards[place as usize])
+        locked(&self.store.shards[part_of(service)])
     }
 
     fn add(&self, shard: &mut Shard, service: ServiceName, logs: ServiceLogs) {

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use aiops_core::BoxError;
+use serde::{Deserialize, Serialize};
+
 use super::{ErrorGroup, ErrorSummary, KEPT_MINUTES, dropped, shown};
 use crate::burst::board::WINDOW_MINUTES;
 use crate::burst::report::start_of;
-use crate::template::{HashedMap, LineFingerprint, TemplateMiner};
+use crate::template::{HashedMap, LineFingerprint, TemplateMiner, TemplateStateError};
 
 /// Kinds that are remembered as seen, for each that the miner keeps.
 const KNOWN_PER_GROUP: usize = 8;
@@ -13,7 +16,7 @@ const KNOWN_PER_GROUP: usize = 8;
 const OTHER: u64 = 0;
 
 /// When a kind was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) first: u32,
     pub(super) last: u32,
@@ -117,21 +120,21 @@ impl ServiceLogs {
         if self.known.len() > KNOWN_PER_GROUP * self.max_groups {
             self.forget();
         }
-        self.count(minute, fingerprint);
+        self.count(minute, fingerprint, 1);
     }
 
-    fn count(&mut self, minute: u32, fingerprint: LineFingerprint) {
+    fn count(&mut self, minute: u32, fingerprint: LineFingerprint, lines: u64) {
         if let Some(count) = self.counts.get_mut(&(minute, fingerprint.0)) {
-            *count += 1;
+            *count = count.saturating_add(lines);
             return;
         }
         let kinds = self.counts.range((minute, 0)..=(minute, u64::MAX)).count();
         if kinds < self.max_groups {
-            self.counts.insert((minute, fingerprint.0), 1);
+            self.counts.insert((minute, fingerprint.0), lines);
         } else {
             // It still counts for its service.
-            dropped("group", 1);
-            *self.counts.entry((minute, OTHER)).or_default() += 1;
+            dropped("group", lines);
+            *self.counts.entry((minute, OTHER)).or_default() += lines;
         }
     }
 
@@ -194,7 +197,9 @@ impl ServiceLogs {
             }
             newest.push_back((*minute, *count));
             sum += count;
-            while let Some((_, lines)) = newest.front().filter(|(first, _)| first + WINDOW_MINUTES <= *minute) {
+            while let Some((_, lines)) =
+                newest.front().filter(|(first, _)| first.saturating_add(WINDOW_MINUTES) <= *minute)
+            {
                 sum -= lines;
                 newest.pop_front();
             }
@@ -264,5 +269,59 @@ impl ServiceLogs {
             first_seen: start_of(first),
             last_seen: start_of(lines.last),
         }
+    }
+}
+
+/// What a restart needs of a service.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SavedService {
+    since: u32,
+    last: u32,
+    named: bool,
+    counts: Vec<(u32, LineFingerprint, u64)>,
+    known: Vec<(LineFingerprint, Known)>,
+    miner: String,
+}
+
+impl ServiceLogs {
+    pub(super) fn saved(&self) -> SavedService {
+        let mut known: Vec<_> = self.known.iter().map(|(print, known)| (LineFingerprint(*print), *known)).collect();
+        known.sort_unstable_by_key(|(print, _)| *print);
+        let counts = self.counts.iter().map(|((minute, print), count)| (*minute, LineFingerprint(*print), *count));
+        SavedService {
+            since: self.since,
+            last: self.last,
+            named: self.named,
+            counts: counts.collect(),
+            known,
+            miner: String::from_utf8_lossy(&self.miner.save()).into_owned(),
+        }
+    }
+}
+
+impl SavedService {
+    /// Whether a store can have saved it.
+    pub(super) fn check(&self) -> Result<(), BoxError> {
+        let ordered = self.known.iter().all(|(_, known)| known.first <= known.last);
+        if ordered && self.since <= self.last {
+            Ok(())
+        } else {
+            Err("a kind of line was last seen before it was first seen".into())
+        }
+    }
+
+    /// The service as it was. What is beyond the bounds is left out and counted.
+    pub(super) fn restored(self, max_groups: usize) -> Result<ServiceLogs, TemplateStateError> {
+        let mut logs = ServiceLogs::new(self.since, max_groups);
+        logs.miner.restore(self.miner.as_bytes())?;
+        (logs.joined, logs.last, logs.named) = (logs.miner.joined(), self.last, self.named);
+        logs.known = self.known.into_iter().map(|(print, known)| (print.0, known)).collect();
+        while logs.known.len() > KNOWN_PER_GROUP * max_groups {
+            logs.forget();
+        }
+        for (minute, print, count) in self.counts {
+            logs.count(minute, print, count);
+        }
+        Ok(logs)
     }
 }

@@ -7,9 +7,11 @@ use super::fingerprint::LineFingerprint;
 use super::hash::{HashedMap, hash};
 use super::mask::MAX_LINE;
 use super::miner::{Entry, TemplateMiner, dropped};
+use crate::log_state::{open, seal};
 
-/// What saved bytes begin with: name, version, then the checksum of the rest.
-const HEADER: &str = "aiops-templates 1 ";
+/// What saved bytes say they are.
+const NAME: &str = "aiops-templates";
+const VERSION: u32 = 1;
 
 /// Saved templates that cannot be taken back; the miner stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +85,7 @@ impl TemplateMiner {
         };
         // Text and numbers only: nothing here can fail to serialise.
         let body = serde_json::to_vec(&saved).unwrap_or_default();
-        [format!("{HEADER}{:016x}\n", hash(&body)).as_bytes(), &body].concat()
+        seal(NAME, VERSION, &body)
     }
 
     /// Takes saved state back, in place of what is known now. What is beyond the bounds is left out and
@@ -147,15 +149,7 @@ impl TemplateMiner {
 
 fn read(bytes: &[u8]) -> Result<Saved, TemplateStateError> {
     let refuse = |source: aiops_core::BoxError| TemplateStateError { source };
-    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
-    let (header, body) = bytes.split_at(line);
-    let body = body.get(1..).unwrap_or_default();
-    let Some(checksum) = header.strip_prefix(HEADER.as_bytes()) else {
-        return Err(refuse("it does not begin with aiops-templates and version 1".into()));
-    };
-    if checksum != format!("{:016x}", hash(body)).as_bytes() {
-        return Err(refuse("its checksum does not fit: it was cut or changed".into()));
-    }
+    let body = open(NAME, VERSION, bytes).map_err(refuse)?;
     let saved: Saved = serde_json::from_slice(body).map_err(|error| refuse(error.into()))?;
     let texts = saved.templates.iter().flat_map(|template| [&template.text, &template.sample]).chain(&saved.general);
     match texts.map(String::len).max() {
