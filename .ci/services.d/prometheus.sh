@@ -1,34 +1,12 @@
-# Sourced by .ci/services: Prometheus with two days of made history, 2026-11-20 and 21 UTC, so that
-# tests see the same samples whenever they run. aiops-detectors/tests/real_servers.rs knows the rules.
+# Sourced by .ci/services: Prometheus with the made history of history.sh, and one alert.
 
 url_variable_prometheus() { echo PROM_URL; }
 ready_path_prometheus() { echo /-/ready; }
 
-# OpenMetrics text: a sample a minute. Checkout is 400 higher in the last half hour; "gap" has none in
-# the second hour.
-history_prometheus() {
-  awk 'BEGIN {
-    start = 1795132800; minutes = 2880
-    print "# TYPE aiops_test_latency gauge"
-    for (s = 0; s < 2; s++)
-      for (i = 0; i < minutes; i++) {
-        value = 100 + (i % 1440 >= 720 ? 50 : 0) + ((i * 7919 + s * 13) % 101) / 10
-        if (s == 0 && i >= minutes - 30) value += 400
-        printf "aiops_test_latency{service=\"%s\"} %.1f %d\n", s == 0 ? "checkout" : "cart", value, start + i * 60
-      }
-    print "# TYPE aiops_test_gap gauge"
-    for (i = 0; i < 180; i++) if (i < 60 || i >= 120) printf "aiops_test_gap %d %d\n", i, start + i * 60
-    print "# TYPE aiops_test_odd gauge"
-    split("NaN +Inf -Inf 1.5e+21 1e-07", odd, " ")
-    for (k = 1; k <= 5; k++) printf "aiops_test_odd{k=\"%d\"} %s %d\n", k, odd[k], start
-    print "# EOF"
-  }'
-}
-
 prepare_prometheus() {
   local folder=$1
   unpacked prometheus usr/bin/prometheus
-  history_prometheus >"$folder/history.om"
+  made_history >"$folder/history.om"
   "$(unpacked prometheus usr/bin/promtool)" tsdb create-blocks-from openmetrics "$folder/history.om" "$folder/tsdb"
   printf '%s\n' 'global: {scrape_interval: 1s, evaluation_interval: 1s}' 'rule_files: [rules.yml]' >"$folder/prometheus.yml"
   printf '%s\n' 'groups: [{name: test, rules: [{alert: AiopsTestAlwaysFires, expr: "vector(42)", labels: {service: checkout}}]}]' \

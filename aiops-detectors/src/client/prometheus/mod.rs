@@ -134,8 +134,8 @@ impl Prometheus {
     }
 
     /// The expression at `from`, `from + step` and so on up to `to`, both included. A step at which a
-    /// series has no value is left out. `to` before `from` is refused by Prometheus and empty in
-    /// VictoriaMetrics, which also moves both to multiples of the step.
+    /// series has no value is left out. `to` before `from` is refused by Prometheus; VictoriaMetrics then
+    /// answers five minutes from `from`, and moves a range of 50 steps and more to multiples of the step.
     ///
     /// # Errors
     /// [`ClientError`]; [`TooLarge`](ClientErrorKind::TooLarge) for more than 11,000 steps

@@ -1,38 +1,16 @@
-//! The clients and sources against real servers, with the history that .ci/services.d made for them.
-#![cfg(feature = "client")]
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside `#[test]`
+//! Prometheus.
 
 use std::time::Duration;
 
 use aiops_core::{Detector, Sighting, Tick};
 use aiops_detectors::client::{ClientErrorKind, Endpoint, Prometheus, PrometheusSource, PrometheusValue, reqwest};
-use aiops_detectors::jiff::Timestamp;
 use aiops_detectors::testing::check_sample_source;
-use aiops_detectors::{Mad, SampleSource, Series, SeriesDetector, SeriesDetectorBuilder};
+use aiops_detectors::{Mad, SampleSource, SeriesDetector, SeriesDetectorBuilder};
 
-/// 2026-11-20 00:00 UTC: history_prometheus of .ci/services.d/prometheus.sh.
-const START: i64 = 1_795_132_800;
-const MINUTES: i64 = 2_880;
-const MINUTE: Duration = Duration::from_secs(60);
-
-fn at(minute: i64) -> Timestamp {
-    Timestamp::from_second(START + minute * 60).unwrap()
-}
+use crate::{MINUTE, MINUTES, START, as_written, at, find, url_of};
 
 fn prometheus() -> Prometheus {
-    let url = std::env::var("PROM_URL").unwrap_or_else(|_| panic!("PROM_URL: run .ci/services up prometheus"));
-    Prometheus::new(Endpoint::new(&url, reqwest::Client::new()).unwrap())
-}
-
-/// The value of a minute, by the rule that made it.
-fn made(service: i64, minute: i64) -> f64 {
-    let night = if minute % 1_440 >= 720 { 500 } else { 0 };
-    let fault = if service == 0 && minute >= MINUTES - 30 { 4_000 } else { 0 };
-    (1_000 + night + (minute * 7_919 + service * 13) % 101 + fault) as f64 / 10.0
-}
-
-fn find<'a>(series: &'a [Series], label: &str, value: &str) -> &'a Series {
-    series.iter().find(|series| series.labels.get(label).is_some_and(|found| found == value)).unwrap()
+    Prometheus::new(Endpoint::new(&url_of("PROM_URL", "prometheus"), reqwest::Client::new()).unwrap())
 }
 
 #[tokio::test]
@@ -40,16 +18,7 @@ fn find<'a>(series: &'a [Series], label: &str, value: &str) -> &'a Series {
 async fn prometheus_two_days_of_history_are_read_as_they_were_written() {
     let source = prometheus().range("aiops_test_latency").step(MINUTE);
     check_sample_source(&source, at(10), at(200)).await.unwrap();
-    let batch = source.read(at(0), at(MINUTES)).await.unwrap();
-    assert_eq!(batch.series.len(), 2);
-    for (number, service) in (0..).zip(["checkout", "cart"]) {
-        let series = find(&batch.series, "service", service);
-        assert_eq!(series.labels["__name__"], "aiops_test_latency");
-        assert_eq!(series.samples.len(), 2_880);
-        for (minute, sample) in (0..).zip(&series.samples) {
-            assert_eq!((sample.at, sample.value), (at(minute), made(number, minute)));
-        }
-    }
+    as_written(&source.read(at(0), at(MINUTES)).await.unwrap().series);
 }
 
 #[tokio::test]
