@@ -1,6 +1,6 @@
 //! Related alerts: what fires on the incident's services and around them in the call graph.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -125,6 +125,81 @@ impl RelatedAlerts {
         // A service of the incident that the graph does not connect is still the incident's own.
         nearest.or_else(|| query.services.contains(service).then_some(Relation::Itself))
     }
+
+    /// The same of alerts that fire in another system, given as events: one for each kind, service and
+    /// alertname that the log does not know.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub async fn among(
+        &self,
+        query: &ContextQuery,
+        alerts: &[DetectionEvent],
+    ) -> Result<Vec<ContextFinding>, ContextError> {
+        self.tell(query, Some(alerts)).await
+    }
+
+    async fn tell(
+        &self,
+        query: &ContextQuery,
+        alerts: Option<&[DetectionEvent]>,
+    ) -> Result<Vec<ContextFinding>, ContextError> {
+        let open = IncidentQuery::default().state(IncidentState::Open).limit(MAX_INCIDENTS);
+        let incidents = self.log.query(&open).await.map_err(|error| ContextError {
+            origin: self.name().to_owned(),
+            retryable: error.is_retryable(),
+            source: error.into(),
+        })?;
+        let graph = self.graph.load();
+        let near = |event: &&DetectionEvent| event.detected_at <= query.now;
+        let mut related: Vec<(&DetectionEvent, Relation)> = Vec::new();
+        for event in incidents.iter().flat_map(|incident| incident.firing()).chain([&query.event]).filter(near) {
+            let known = |(other, _): &(&DetectionEvent, Relation)| {
+                other.episode_id == event.episode_id && other.identity() == event.identity()
+            };
+            if let Some(relation) = self.relation(&graph, query, &event.service)
+                && !related.iter().any(known)
+            {
+                related.push((event, relation));
+            }
+        }
+        let mut told = 0;
+        if let Some(alerts) = alerts {
+            told = related.len();
+            let mut known: BTreeSet<_> = related.iter().map(|(event, _)| names(event)).collect();
+            for event in alerts.iter().filter(near) {
+                if let Some(relation) = self.relation(&graph, query, &event.service)
+                    && known.insert(names(event))
+                {
+                    related.push((event, relation));
+                }
+            }
+        }
+        let services: BTreeSet<&ServiceName> = related.iter().map(|(event, _)| &event.service).collect();
+        let mut findings: Vec<ContextFinding> = related
+            .iter()
+            .skip(told)
+            .map(|(event, relation)| {
+                let below = services.iter().filter_map(|service| {
+                    let calls = graph.distance(&event.service, service)?;
+                    (1..=self.max_distance).contains(&calls).then(|| (service.to_string(), Value::from(calls)))
+                });
+                finding(event, *relation, below.collect())
+            })
+            .collect();
+        findings.sort_by(|a, b| b.weight.total_cmp(&a.weight).then_with(|| a.text.cmp(&b.text)));
+        if findings.len() > MAX_FINDINGS {
+            let cut = findings.len() - MAX_FINDINGS;
+            metrics::counter!("aiops_related_alerts_cut_total").increment(u64::try_from(cut).unwrap_or(u64::MAX));
+            findings.truncate(MAX_FINDINGS);
+        }
+        Ok(findings)
+    }
+}
+
+/// What is the same alert in two systems.
+fn names(event: &DetectionEvent) -> (&str, &str, &str) {
+    (event.kind.as_str(), event.service.as_str(), event.alertname())
 }
 
 fn finding(event: &DetectionEvent, relation: Relation, depends_on: Map<String, Value>) -> ContextFinding {
@@ -176,43 +251,7 @@ impl ContextSource for RelatedAlerts {
     }
 
     async fn gather(&self, query: &ContextQuery) -> Result<Vec<ContextFinding>, ContextError> {
-        let open = IncidentQuery::default().state(IncidentState::Open).limit(MAX_INCIDENTS);
-        let incidents = self.log.query(&open).await.map_err(|error| ContextError {
-            origin: self.name().to_owned(),
-            retryable: error.is_retryable(),
-            source: error.into(),
-        })?;
-        let graph = self.graph.load();
-        let mut related: Vec<(&DetectionEvent, Relation)> = Vec::new();
-        let firing = incidents.iter().flat_map(|incident| incident.firing());
-        for event in firing.chain([&query.event]).filter(|event| event.detected_at <= query.now) {
-            let known = |(other, _): &(&DetectionEvent, Relation)| {
-                other.episode_id == event.episode_id && other.identity() == event.identity()
-            };
-            if let Some(relation) = self.relation(&graph, query, &event.service)
-                && !related.iter().any(known)
-            {
-                related.push((event, relation));
-            }
-        }
-        let services: BTreeMap<&ServiceName, ()> = related.iter().map(|(event, _)| (&event.service, ())).collect();
-        let mut findings: Vec<ContextFinding> = related
-            .iter()
-            .map(|(event, relation)| {
-                let below = services.keys().filter_map(|service| {
-                    let calls = graph.distance(&event.service, service)?;
-                    (1..=self.max_distance).contains(&calls).then(|| (service.to_string(), Value::from(calls)))
-                });
-                finding(event, *relation, below.collect())
-            })
-            .collect();
-        findings.sort_by(|a, b| b.weight.total_cmp(&a.weight).then_with(|| a.text.cmp(&b.text)));
-        if findings.len() > MAX_FINDINGS {
-            let cut = findings.len() - MAX_FINDINGS;
-            metrics::counter!("aiops_related_alerts_cut_total").increment(u64::try_from(cut).unwrap_or(u64::MAX));
-            findings.truncate(MAX_FINDINGS);
-        }
-        Ok(findings)
+        self.tell(query, None).await
     }
 }
 
@@ -306,6 +345,21 @@ mod tests {
         let source = RelatedAlerts::new(log, graph());
         let query = ContextQuery::new(web, "inc-web".into(), at(2_000), at(2_030));
         assert_eq!(source.gather(&query).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn of_another_systems_alerts_those_are_told_that_the_log_does_not_know() {
+        let web = firing("web", 6.0);
+        let mut disk = firing("db", 6.0);
+        disk.labels.insert("alertname".to_owned(), "DiskFull".to_owned());
+        let mut late = firing("cart", 6.0);
+        late.detected_at = at(2_001);
+        let theirs = [firing("web", 6.0), firing("cart", 6.0), disk.clone(), disk, firing("thing", 6.0), late];
+        let source = RelatedAlerts::new(log_of(&[web.clone(), firing("cart", 6.0)]).await, graph());
+        let query = ContextQuery::new(web, "inc-web".into(), at(2_000), at(2_030));
+        let found = source.among(&query, &theirs).await.unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((&found[0].data["alertname"], &found[0].data["distance"]), (&json!("DiskFull"), &json!(2)));
     }
 
     #[tokio::test]

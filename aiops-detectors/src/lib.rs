@@ -29,14 +29,16 @@
 //!
 //! | feature | what it is for |
 //! |---|---|
-//! | `client` | the client of Prometheus and its like with its sample source, on the HTTP client that the host passes in |
+//! | `client` | the clients of Prometheus and its like, with its sample source, and of Alertmanager, with its channel and context source, on the HTTP client that the host passes in |
 //! | `mstl` | the scorer `Mstl`: trend and seasons by repeated LOESS, in place of Prophet |
 //! | `otlp` | the intake of OTLP metrics, logs and traces, with its router |
-//! | `server` | what routers share that take telemetry over HTTP |
+//! | `server` | routers that a host mounts into its own axum server: Alertmanager's webhook and deploys |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adaptive_log_burst;
+#[cfg(any(feature = "client", feature = "server"))]
+mod alert_mapping;
 pub mod backtest;
 mod burst;
 #[cfg(feature = "client")]
@@ -66,6 +68,9 @@ mod trace_error_spike;
 pub use jiff;
 
 pub use crate::adaptive_log_burst::AdaptiveLogBurst;
+#[cfg(any(feature = "client", feature = "server"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "client", feature = "server"))))]
+pub use crate::alert_mapping::AlertMapping;
 pub use crate::burst::{BURST_WINDOW_SECONDS, BurstState, BurstTest, BurstVerdict, CounterIncrements};
 pub use crate::error_log_burst::ErrorLogBurst;
 pub use crate::error_logs::{ErrorGroup, ErrorLogContext, ErrorLogs, ErrorSummary};

@@ -174,11 +174,20 @@ impl Endpoint {
     /// Reads `path` with these parameters: a GET, or a POST of a form where they are long. Must be a
     /// call that changes nothing, since it is tried again.
     pub(super) async fn read(&self, call: &Call, path: &str, form: &[(&str, &str)]) -> Result<Vec<u8>, ClientError> {
+        self.exchange(call, path, Payload::Form(form)).await
+    }
+
+    /// Posts JSON to `path`. Must be a call that may be made twice, since it is tried again.
+    pub(super) async fn post(&self, call: &Call, path: &str, json: &str) -> Result<Vec<u8>, ClientError> {
+        self.exchange(call, path, Payload::Json(json)).await
+    }
+
+    async fn exchange(&self, call: &Call, path: &str, payload: Payload<'_>) -> Result<Vec<u8>, ClientError> {
         let end = Instant::now() + self.deadline;
         let mut backoff = FIRST_BACKOFF;
         let mut result = Ok(Vec::new());
         for attempt in 0..=self.retries {
-            let tried = tokio::time::timeout_at(end, self.once(call, path, form)).await;
+            let tried = tokio::time::timeout_at(end, self.once(call, path, payload)).await;
             let failed = match tried {
                 Ok(Ok(body)) => {
                     result = Ok(body);
@@ -201,7 +210,7 @@ impl Endpoint {
         result
     }
 
-    async fn once(&self, call: &Call, path: &str, form: &[(&str, &str)]) -> Result<Vec<u8>, Failed> {
+    async fn once(&self, call: &Call, path: &str, payload: Payload<'_>) -> Result<Vec<u8>, Failed> {
         let broken = |error: reqwest::Error| {
             let kind = if error.is_timeout() { ClientErrorKind::Deadline } else { ClientErrorKind::Unreachable };
             // The host's own timeout is a decision, a broken connection is an accident.
@@ -209,7 +218,7 @@ impl Endpoint {
             let error = call.error(kind, "").caused_by(error.without_url());
             Failed { error, again, retry_after: None }
         };
-        let response = self.request(path, form).send().await.map_err(broken)?;
+        let response = self.request(path, payload).send().await.map_err(broken)?;
         let status = response.status();
         if !status.is_success() {
             let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -234,19 +243,23 @@ impl Endpoint {
         if take(response, &mut body, self.max_body).await.map_err(broken)? { Ok(body) } else { Err(too_large()) }
     }
 
-    fn request(&self, path: &str, form: &[(&str, &str)]) -> RequestBuilder {
+    fn request(&self, path: &str, payload: Payload<'_>) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        let mut encoded = url.clone();
-        encoded.query_pairs_mut().extend_pairs(form);
-        let parameters = encoded.query().unwrap_or_default();
-        let request = if form.is_empty() {
-            self.client.get(url)
-        } else if parameters.len() <= MAX_URL_PARAMETERS {
-            self.client.get(encoded)
-        } else {
-            let form = parameters.to_owned();
-            self.client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
+        let posted = |url, kind: &'static str, body| self.client.post(url).header(CONTENT_TYPE, kind).body(body);
+        let request = match payload {
+            Payload::Form([]) => self.client.get(url),
+            Payload::Form(form) => {
+                let mut encoded = url.clone();
+                encoded.query_pairs_mut().extend_pairs(form);
+                let parameters = encoded.query().unwrap_or_default();
+                if parameters.len() <= MAX_URL_PARAMETERS {
+                    self.client.get(encoded)
+                } else {
+                    posted(url, "application/x-www-form-urlencoded", parameters.to_owned())
+                }
+            }
+            Payload::Json(text) => posted(url, "application/json", text.to_owned()),
         };
         request.headers(self.headers.clone())
     }
@@ -273,6 +286,15 @@ async fn take(mut response: Response, body: &mut Vec<u8>, max: usize) -> Result<
         body.extend_from_slice(&chunk);
     }
     Ok(true)
+}
+
+/// What a request carries.
+#[derive(Clone, Copy)]
+enum Payload<'a> {
+    /// Parameters of a call that reads.
+    Form(&'a [(&'a str, &'a str)]),
+    /// A body.
+    Json(&'a str),
 }
 
 /// One call of one system, and how that system words a refusal.

@@ -36,6 +36,19 @@ pub enum ClientErrorKind {
 }
 
 impl ClientErrorKind {
+    /// What a status other than 2xx says by itself.
+    pub(super) fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => Self::Unauthorized,
+            404 => Self::NotFound,
+            408 | 504 => Self::Deadline,
+            413 => Self::TooLarge,
+            429 => Self::Throttled,
+            500.. => Self::Unavailable,
+            _ => Self::Refused,
+        }
+    }
+
     /// The label value of `aiops_client_requests_total`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -70,12 +83,22 @@ impl ClientErrorKind {
     }
 }
 
+/// Where a body does not read; serde's own text would show parts of it.
+pub(super) fn shape(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "a field is missing or of another type",
+        serde_json::error::Category::Eof => "the body ends early",
+        _ => "the body is no JSON",
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
+}
+
 /// A call that failed. Its text holds no URL, no header and no body; of the server's own error it
 /// holds the first 300 printable characters, with the endpoint's secrets masked.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ClientError {
-    /// Which system: `prometheus`.
+    /// Which system: `prometheus`, `alertmanager`.
     pub system: &'static str,
     /// Which call: `query_range`.
     pub call: &'static str,

@@ -1,9 +1,10 @@
-//! Clients of the systems that telemetry is read from: one for each system, over one HTTP layer.
+//! Clients of the systems that telemetry is read from and pages go to: one for each system, over one HTTP layer.
 //!
 //! The host passes in its own [`reqwest::Client`], so that connections, proxies and TLS are its own:
 //! the feature `client` builds reqwest without a TLS backend. An `https` URL needs one, which the
 //! host switches on by a feature of its own dependency on reqwest.
 
+mod alertmanager;
 mod endpoint;
 mod error;
 mod prometheus;
@@ -11,6 +12,10 @@ mod prometheus;
 /// Re-exported, since the host passes its client in.
 pub use reqwest;
 
+pub use self::alertmanager::{
+    Alertmanager, AlertmanagerAlert, AlertmanagerAlerts, AlertmanagerNotifier, AlertmanagerNotifierBuilder,
+    AlertmanagerState, KeepAlertsOpen,
+};
 pub use self::endpoint::{Endpoint, InvalidEndpoint};
 pub use self::error::{ClientError, ClientErrorKind};
 pub use self::prometheus::{

@@ -2,6 +2,7 @@
 #![cfg(feature = "client")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside `#[test]`
 
+mod alertmanager;
 mod prometheus;
 mod victoria_metrics;
 

@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use self::decode::{AlertsData, Elements, Envelope, QueryData};
 pub use self::source::{PartialAnswers, PrometheusSource};
 use super::endpoint::{Call, Endpoint};
-use super::error::{ClientError, ClientErrorKind};
+use super::error::{ClientError, ClientErrorKind, shape};
 use crate::source::{Labels, Sample, Series};
 
 const SYSTEM: &str = "prometheus";
@@ -238,16 +238,6 @@ fn call(name: &'static str) -> Call {
     Call { system: SYSTEM, name, refusal }
 }
 
-/// Where a body does not read; serde's own text would show parts of it.
-fn shape(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
-        serde_json::error::Category::Data => "a field is missing or of another type",
-        serde_json::error::Category::Eof => "the body ends early",
-        _ => "the body is no JSON",
-    };
-    format!("{what} (line {}, column {})", error.line(), error.column())
-}
-
 fn value(call: &Call, data: QueryData<'_>) -> Result<PrometheusValue, ClientError> {
     let Elements { series, histogram, single } = data.result;
     if let Some(labels) = histogram {
@@ -282,16 +272,10 @@ fn refusal(call: &Call, status: u16, body: &str) -> ClientError {
     let (error_type, text) = envelope.map_or((None, None), |envelope| (envelope.error_type, envelope.error));
     // Of a body that is not Prometheus' own nothing is shown: it may hold anything.
     let text = text.unwrap_or_default();
-    let kind = match status {
-        401 | 403 => ClientErrorKind::Unauthorized,
-        404 => ClientErrorKind::NotFound,
-        408 | 504 => ClientErrorKind::Deadline,
-        413 => ClientErrorKind::TooLarge,
-        429 => ClientErrorKind::Throttled,
-        503 if error_type.as_deref() == Some("timeout") => ClientErrorKind::Deadline,
-        500.. => ClientErrorKind::Unavailable,
-        _ if is_limit(&text) => ClientErrorKind::TooLarge,
-        _ => ClientErrorKind::Refused,
+    let kind = match ClientErrorKind::of_status(status) {
+        ClientErrorKind::Unavailable if error_type.as_deref() == Some("timeout") => ClientErrorKind::Deadline,
+        ClientErrorKind::Refused if is_limit(&text) => ClientErrorKind::TooLarge,
+        kind => kind,
     };
     call.error(kind, &text).status(status)
 }
