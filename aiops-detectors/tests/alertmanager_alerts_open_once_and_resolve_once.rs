@@ -4,11 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use aiops_core::testing::{ManualClock, MetricRecorder, check_notifier, samples};
 use aiops_core::{
     CancellationToken, Clock, DetectionEvent, MemoryStateStore, Notice, NoticeKind, Notifier, Receipt, Severity,
+    StateError, StateStore, Versioned,
 };
 use aiops_detectors::client::{
     Alertmanager, AlertmanagerNotifier, AlertmanagerNotifierBuilder, Endpoint, KeepAlertsOpen, reqwest,
@@ -223,6 +226,50 @@ async fn a_restart_keeps_alerts_open_and_their_labels() {
     assert!(alerts.iter().all(|alert| alert.labels == alerts[0].labels), "{alerts:?}");
     let (_notifier, keep_open) = channel();
     assert_eq!(keep_open.resend().await.unwrap(), 0);
+}
+
+/// A store that is down for its first calls.
+#[derive(Debug)]
+struct LateStore {
+    down: AtomicUsize,
+    store: Arc<MemoryStateStore>,
+}
+
+#[async_trait::async_trait]
+impl StateStore for LateStore {
+    async fn load(&self, key: &str) -> Result<Option<Versioned>, StateError> {
+        if self.down.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return Err(StateError::Unavailable { doing: "load", key: key.to_owned(), source: "down".into() });
+        }
+        self.store.load(key).await
+    }
+
+    async fn save(&self, key: &str, bytes: Vec<u8>, expected: u64) -> Result<u64, StateError> {
+        self.store.save(key, bytes, expected).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_comes_late_gives_back_what_is_open_and_not_what_ended_meanwhile() {
+    let (clock, store) = (ManualClock::default(), Arc::new(MemoryStateStore::default()));
+    let double = Double::start(|_, _| Reply::ok("")).await;
+    let about = |name: &str, kind| {
+        let event = samples::event("checkout", name, clock.now());
+        Notice::new(event.incident_id.clone().unwrap(), event, kind, clock.now())
+    };
+    let (notifier, _keep_open) = builder(&double, &clock).state(Arc::<MemoryStateStore>::clone(&store)).build();
+    for name in ["stays", "ends"] {
+        notifier.notify(&about(name, announced()), None).await.unwrap();
+    }
+    let late = LateStore { down: AtomicUsize::new(3), store };
+    let (notifier, keep_open) = builder(&double, &clock).state(late).build();
+    assert_eq!(keep_open.resend().await.unwrap(), 0);
+    notifier.notify(&about("ends", NoticeKind::Resolved), None).await.unwrap();
+    notifier.notify(&about("new", announced()), None).await.unwrap();
+    assert_eq!(keep_open.resend().await.unwrap(), 2);
+    let sent = posted(&double).pop().unwrap();
+    let incidents: Vec<&str> = sent.iter().map(|alert| alert.labels["aiops_incident_id"].as_str()).collect();
+    assert_eq!(incidents, ["inc-new", "inc-stays"]);
 }
 
 #[tokio::test]

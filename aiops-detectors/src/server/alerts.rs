@@ -213,3 +213,38 @@ fn read(alert: Value) -> Result<UpstreamAlert, FieldFault> {
     let fingerprint = fingerprint.ok_or_else(|| FieldFault::new("fingerprint", "is missing, empty or too long"))?;
     Ok(UpstreamAlert { resolved, starts_at, fingerprint: fingerprint.to_owned(), labels })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const WEBHOOK: &str = include_str!("../../tests/fixtures/alertmanager/am_webhook_partial_resolved.json");
+
+    proptest! {
+        /// With other values in any of its fields: an event, or the fault of one of these fields.
+        #[test]
+        fn a_damaged_alert_is_an_event_or_the_fault_of_a_damaged_field(
+            damage in prop::collection::btree_map(
+                prop::sample::select(vec!["labels", "status", "startsAt", "endsAt", "annotations", "fingerprint"]),
+                prop::sample::select(vec![
+                    json!(null), json!({}), json!([]), json!(-1), json!(""), json!("resolved"), json!({"alertname": 1}),
+                    json!({"alertname": "\u{0}"}), json!({"alertname": "A", "": "x"}), json!("-009999-01-01T00:00:00Z"),
+                ]),
+                0..4,
+            ),
+        ) {
+            let mut body: Value = serde_json::from_str(WEBHOOK).unwrap();
+            let mut alert = body["alerts"][0].take();
+            for (field, value) in &damage {
+                alert[field] = value.clone();
+            }
+            match read(alert).and_then(|alert| AlertMapping::default().event(alert, Timestamp::UNIX_EPOCH)) {
+                Ok(event) => prop_assert!(event.upstream_id.is_some() && !event.alertname().is_empty()),
+                Err(fault) => prop_assert!(damage.keys().any(|field| fault.field.starts_with(field)), "{fault}"),
+            }
+        }
+    }
+}

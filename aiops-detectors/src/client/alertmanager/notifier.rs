@@ -1,6 +1,6 @@
 //! The channel to people by way of Alertmanager, and what keeps its alerts open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,11 +174,23 @@ struct Shared {
 struct Book {
     open: BTreeMap<IncidentId, OpenAlert>,
     version: u64,
+    /// Whether what was stored is known; nothing is stored over it before.
     loaded: bool,
+    /// Incidents that ended before it was: they do not come back with it.
+    ended: BTreeSet<IncidentId>,
 }
 
 impl Book {
+    /// Whether it was open.
+    fn remove(&mut self, incident: &IncidentId) -> bool {
+        if !self.loaded && self.ended.len() < MAX_OPEN {
+            self.ended.insert(incident.clone());
+        }
+        self.open.remove(incident).is_some()
+    }
+
     fn insert(&mut self, incident: &IncidentId, alert: OpenAlert) {
+        self.ended.remove(incident);
         self.open.insert(incident.clone(), alert);
         if self.open.len() > MAX_OPEN {
             let oldest = self.open.iter().min_by_key(|(_, alert)| alert.noticed_at).map(|(id, _)| id.clone());
@@ -236,8 +248,8 @@ impl KeepAlertsOpen {
 }
 
 impl Shared {
-    /// Takes in what was stored, once; what is known by then is newer. A store that is down costs the
-    /// alerts of before, not the notice.
+    /// Takes in what was stored, once; what is known by then is newer. A store that is down costs no
+    /// notice; it is asked again at the next.
     async fn load(&self, book: &mut Book) {
         let Some(store) = self.parts.store.as_ref().filter(|_| !book.loaded) else { return };
         let loaded = match store.load(&self.key).await {
@@ -251,6 +263,8 @@ impl Shared {
             Ok((open, version)) => {
                 let newer = std::mem::replace(&mut book.open, open);
                 book.open.extend(newer);
+                let ended = std::mem::take(&mut book.ended);
+                book.open.retain(|incident, _| !ended.contains(incident));
                 (book.version, book.loaded) = (version, true);
             }
             Err(error) => self.state_failed("load", &error),
@@ -260,7 +274,7 @@ impl Shared {
     /// Stores what is open. One process works on one key: another version is this one's own, of
     /// before a restart.
     async fn save(&self, book: &mut Book) {
-        let Some(store) = &self.parts.store else { return };
+        let Some(store) = self.parts.store.as_ref().filter(|_| book.loaded) else { return };
         let Ok(bytes) = serde_json::to_vec(&book.open) else { return };
         let mut saved = store.save(&self.key, bytes.clone(), book.version).await;
         if let Err(StateError::Conflict { found, .. }) = saved {
@@ -289,7 +303,7 @@ impl Shared {
         match &notice.kind {
             NoticeKind::Resolved => {
                 // First, so that it expires even if this request fails.
-                if book.open.remove(incident).is_some() {
+                if book.remove(incident) {
                     self.save(&mut book).await;
                 }
                 let mut alert = known.unwrap_or_else(opened);
