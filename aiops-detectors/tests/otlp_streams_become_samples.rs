@@ -113,8 +113,8 @@ async fn a_stream_that_began_under_our_eyes_counts_from_its_first_point() {
 async fn processes_without_an_instance_id_are_no_restarts_of_each_other() {
     let fed = Fed::new(OtlpQuantity::Increase);
     for (second, [a, b]) in [(0, [1_000, 10]), (10, [1_001, 12]), (20, [1_003, 15])] {
-        fed.sum("a", CUMULATIVE, [-9, second, a]);
         fed.sum("b", CUMULATIVE, [-5, second + 1, b]);
+        fed.sum("a", CUMULATIVE, [-9, second, a]); // measured before, sent after
     }
     assert_eq!(fed.samples().await, [(10, 1.0), (11, 2.0), (20, 2.0), (21, 3.0)]);
 }

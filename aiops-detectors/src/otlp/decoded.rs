@@ -40,14 +40,17 @@ impl From<Malformed> for MalformedOtlp {
 }
 
 /// Bounds of what is taken out of one request, and which attributes of a resource become labels.
+///
+/// The labels of a resource are copied to each of its items: by the bounds below a request takes at the most
+/// 150 MB beside its body, and 10 MB as senders are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OtlpSettings {
-    /// Data points, log records or spans of one request; further ones are refused. 100,000 unless set.
+    /// Data points, log records or spans of one request; further ones are refused. 50,000 unless set.
     pub max_items: usize,
     /// Attributes of one item that become labels; further ones are left out. 64 unless set.
     pub max_attributes: usize,
-    /// Bytes of the name or the value of a label; what is longer is cut. 1,024 unless set.
+    /// Bytes of the name or the value of a label; what is longer is cut. 512 unless set.
     pub max_label_bytes: usize,
     /// Bytes of a log line; what is longer is cut. 16 KiB unless set.
     pub max_line_bytes: usize,
@@ -60,9 +63,9 @@ impl Default for OtlpSettings {
     fn default() -> Self {
         let labels = ["name", "namespace", "version", "instance.id"].map(|what| format!("service.{what}"));
         Self {
-            max_items: 100_000,
+            max_items: 50_000,
             max_attributes: 64,
-            max_label_bytes: 1_024,
+            max_label_bytes: 512,
             max_line_bytes: 16 * 1_024,
             resource_labels: labels.into_iter().chain(["deployment.environment.name".to_owned()]).collect(),
         }

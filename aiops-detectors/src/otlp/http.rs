@@ -24,7 +24,7 @@ const MAX_SENT: usize = 8 << 20;
 /// Bytes of a body once it is inflated: what else one kilobyte of zeros can become a megabyte of.
 const MAX_INFLATED: usize = 32 << 20;
 /// Requests that are read at the same time: with the bound above what they can take of memory.
-const MAX_AT_ONCE: usize = 8;
+const MAX_AT_ONCE: usize = 4;
 /// How long a request waits for its turn, and its body for its last byte; senders wait 10 s.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// Seconds after which a sender may come again that found too many others.
@@ -40,7 +40,7 @@ pub struct OtlpHttpLimits {
     pub max_sent: usize,
     /// Bytes of a body once it is inflated; 32 MiB unless set.
     pub max_inflated: usize,
-    /// Requests that are read at the same time; 8 unless set.
+    /// Requests that are read at the same time; 4 unless set.
     pub max_at_once: usize,
     /// How long a request waits for its turn, and its body for its last byte; 5 s unless set.
     pub max_wait: Duration,

@@ -128,8 +128,13 @@ impl SampleSource for OtlpSource {
         self.push.name()
     }
 
-    /// Drains the samples, as [`PushSource`] does.
+    /// Drains the samples, as [`PushSource`] does, those of each series by their time: where instances are
+    /// one series, they came as each of them sent.
     async fn read(&self, from: Timestamp, to: Timestamp) -> Result<SeriesBatch, SourceError> {
-        self.push.read(from, to).await
+        let mut batch = self.push.read(from, to).await?;
+        for series in &mut batch.series {
+            series.samples.sort_by_key(|sample| sample.at);
+        }
+        Ok(batch)
     }
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside `#[test]`
 
 mod alertmanager;
+#[cfg(feature = "otlp")]
+mod otel;
 mod prometheus;
 mod victoria_metrics;
 
