@@ -296,6 +296,8 @@ impl<T> Numbers<T> {
         number: impl Fn(Value<'a>) -> Option<T>,
     ) -> Result<(), Malformed> {
         let Value::Bytes(mut packed) = value else { return self.push(number(value).ok_or(Malformed)?) };
+        // Fixed numbers take eight bytes, others one or more.
+        self.0.reserve((packed.len() / 8).min(MAX_BUCKETS));
         while !packed.is_empty() {
             let value = next(&mut packed)?;
             self.push(number(value).ok_or(Malformed)?)?;

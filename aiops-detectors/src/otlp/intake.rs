@@ -113,11 +113,15 @@ impl OtlpIntake {
         }
         let mut tally = batch.tally;
         let mut taken = 0;
-        for point in &batch.items {
+        for point in batch.items {
+            let Some((last, others)) = self.metrics.get(&point.metric).and_then(|sources| sources.split_last()) else {
+                continue;
+            };
             let mut full = false;
-            for source in self.metrics.get(&point.metric).into_iter().flatten() {
-                full |= source.offer(point, received).is_err();
+            for source in others {
+                full |= source.offer(point.clone(), received).is_err();
             }
+            full |= last.offer(point, received).is_err();
             if full {
                 tally.reject(OtlpFault::Full);
             } else {

@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::points::{OtlpPoint, OtlpValue};
-use super::stream::{Growth, NoGrowth, Reading, Streams};
+use super::stream::{Growth, NoGrowth, Place, Reading, Streams};
 use crate::source::{Full, PushSource, Sample, SampleSource, SeriesBatch, SourceError};
 
+/// Why a metric gives no sample that has no such quantity.
+const NOT_IN_METRIC: &str = "not_in_metric";
 /// Two quantiles are the same within this.
 const SAME_QUANTILE: f64 = 1e-9;
 
@@ -77,9 +79,11 @@ impl OtlpSource {
     ///
     /// # Errors
     /// [`Full`]: its sample was not taken.
-    pub fn offer(&self, point: &OtlpPoint, received: Timestamp) -> Result<(), Full> {
-        match self.value_of(point, received) {
-            Ok(Some(value)) => self.push.offer(point.labels.clone(), Sample { at: point.at, value }),
+    pub fn offer(&self, point: OtlpPoint, received: Timestamp) -> Result<(), Full> {
+        let OtlpPoint { labels, start, at, value, producer, .. } = point;
+        let place = Place { producer, labels: &labels, start, at, received };
+        match self.value_of(place, value) {
+            Ok(Some(value)) => self.push.offer(labels, Sample { at, value }),
             // Nothing was measured in between.
             Ok(None) => Ok(()),
             Err(reason) => {
@@ -90,23 +94,23 @@ impl OtlpSource {
         }
     }
 
-    fn value_of(&self, point: &OtlpPoint, received: Timestamp) -> Result<Option<f64>, &'static str> {
-        match (self.quantity, &point.value) {
+    fn value_of(&self, place: Place<'_>, value: OtlpValue) -> Result<Option<f64>, &'static str> {
+        match (self.quantity, &value) {
             (OtlpQuantity::Value, OtlpValue::Gauge(value) | OtlpValue::Sum { value, .. }) => return Ok(Some(*value)),
             (OtlpQuantity::Quantile(q), OtlpValue::Summary { quantiles, .. }) => {
                 let sent = quantiles.iter().find(|(quantile, _)| (quantile - q).abs() < SAME_QUANTILE);
-                return sent.map(|(_, value)| Some(*value)).ok_or("not_in_metric");
+                return sent.map(|(_, value)| Some(*value)).ok_or(NOT_IN_METRIC);
             }
-            (OtlpQuantity::Value, _)
-            | (_, OtlpValue::Gauge(_))
-            | (OtlpQuantity::Mean | OtlpQuantity::Quantile(_), OtlpValue::Sum { .. }) => return Err("not_in_metric"),
+            (OtlpQuantity::Value, _) | (OtlpQuantity::Mean | OtlpQuantity::Quantile(_), OtlpValue::Sum { .. }) => {
+                return Err(NOT_IN_METRIC);
+            }
             _ => {}
         }
         let with_distribution = matches!(self.quantity, OtlpQuantity::Quantile(_));
-        let (reading, temporality) = Reading::of(&point.value, with_distribution).ok_or("not_in_metric")?;
+        let (reading, temporality) = Reading::of(value, with_distribution).ok_or(NOT_IN_METRIC)?;
         let grown = {
             let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-            streams.grow(point, reading, temporality, self.capacity, received)
+            streams.grow(place, reading, temporality, self.capacity)
         };
         let Growth { added, over } = grown.map_err(|why| match why {
             NoGrowth::First => "first_point",
