@@ -1,8 +1,11 @@
 //! Merging by evidence: a place in a template is variable once enough different words were seen there,
 //! all else being equal (facts 3.3).
 
+use std::num::NonZeroU8;
+
 use super::alias::Rank;
 use super::hash::{HashedMap, hash};
+use super::known::Known;
 use super::mask::STAR;
 use super::tokens::{MAX_TOKENS, tokens};
 
@@ -21,105 +24,66 @@ const SIBLING: u8 = 2;
 const REPEATED: usize = 3;
 
 /// Words that say what happened: never variable.
-const NEVER: [&[u8]; 48] = [
-    b"true",
-    b"false",
-    b"null",
-    b"nil",
-    b"none",
-    b"on",
-    b"off",
-    b"yes",
-    b"no",
-    b"get",
-    b"put",
-    b"post",
-    b"delete",
-    b"head",
-    b"patch",
-    b"options",
-    b"up",
-    b"down",
-    b"ok",
-    b"error",
-    b"fail",
-    b"failed",
-    b"success",
-    b"start",
-    b"stop",
-    b"started",
-    b"stopped",
-    b"enabled",
-    b"disabled",
-    b"open",
-    b"opened",
-    b"closed",
-    b"close",
-    b"begin",
-    b"end",
-    b"enter",
-    b"exit",
-    b"in",
-    b"out",
-    b"read",
-    b"write",
-    b"trace",
-    b"debug",
-    b"info",
-    b"warn",
-    b"warning",
-    b"critical",
-    b"fatal",
-];
+static NEVER: Known<48> = Known::new([
+    "true", "false", "null", "nil", "none", "on", "off", "yes", "no", "get", "put", "post", "delete", "head", "patch",
+    "options", "up", "down", "ok", "error", "fail", "failed", "success", "start", "stop", "started", "stopped",
+    "enabled", "disabled", "open", "opened", "closed", "close", "begin", "end", "enter", "exit", "in", "out", "read",
+    "write", "trace", "debug", "info", "warn", "warning", "critical", "fatal",
+]);
 /// Words that announce a name.
-const NAMES: [&[u8]; 36] = [
-    b"user",
-    b"username",
-    b"login",
-    b"host",
-    b"hostname",
-    b"for",
-    b"from",
-    b"by",
-    b"to",
-    b"domain",
-    b"service",
-    b"process",
-    b"session",
-    b"client",
-    b"server",
-    b"peer",
-    b"node",
-    b"interface",
-    b"device",
-    b"file",
-    b"package",
-    b"module",
-    b"name",
-    b"job",
-    b"task",
-    b"thread",
-    b"key",
-    b"tag",
-    b"topic",
-    b"queue",
-    b"table",
-    b"container",
-    b"pod",
-    b"image",
-    b"ruser",
-    b"account",
-];
+static NAMES: Known<36> = Known::new([
+    "user",
+    "username",
+    "login",
+    "host",
+    "hostname",
+    "for",
+    "from",
+    "by",
+    "to",
+    "domain",
+    "service",
+    "process",
+    "session",
+    "client",
+    "server",
+    "peer",
+    "node",
+    "interface",
+    "device",
+    "file",
+    "package",
+    "module",
+    "name",
+    "job",
+    "task",
+    "thread",
+    "key",
+    "tag",
+    "topic",
+    "queue",
+    "table",
+    "container",
+    "pod",
+    "image",
+    "ruser",
+    "account",
+]);
 
-fn is_one_of(words: &[&[u8]], token: &str) -> bool {
-    words.iter().any(|word| word.eq_ignore_ascii_case(token.as_bytes()))
-}
-
-/// A template that became general, and what it covers.
+/// Templates that are one group.
 #[derive(Debug)]
 pub(super) struct Generalised {
-    pub(super) template: String,
+    pub(super) general: General,
     pub(super) members: Vec<Rank>,
+}
+
+/// The more general template of a group.
+#[derive(Debug)]
+pub(super) enum General {
+    /// One that was named before.
+    Named(Rank),
+    /// The text of one that was not, and the place to name, see [`Evidence::name`].
+    New(String, u64),
 }
 
 /// A template with one of the words of a place, and how many different words that one takes.
@@ -127,7 +91,7 @@ pub(super) struct Generalised {
 struct Member {
     fingerprint: u64,
     letters: u16,
-    need: u8,
+    need: NonZeroU8,
 }
 
 /// One place of a template, whatever word stands there.
@@ -135,11 +99,19 @@ struct Member {
 struct Slot {
     /// The first word seen; most places never see another.
     first: Option<Member>,
-    /// One for each further word, up to the largest need together.
-    more: Vec<Member>,
+    more: Option<Box<More>>,
     sibling: bool,
     /// Words up to this need are variable here; 0 for none.
     level: u8,
+}
+
+/// What a place has that saw more than one word.
+#[derive(Debug, Default)]
+struct More {
+    /// One for each further word, up to the largest need together.
+    members: Vec<Member>,
+    /// The template with a star there, once it was made.
+    general: Option<Rank>,
 }
 
 /// What was seen in the places of templates. At most `capacity` places, those not met for long go first.
@@ -156,27 +128,36 @@ impl Evidence {
     }
 
     /// Takes in a template that was not known; the more general ones that it makes, or is covered by.
-    /// Each is to be taken in as well. The places that went are counted into `dropped`.
-    pub(super) fn take(&mut self, template: &str, rank: Rank, dropped: &mut u64) -> Vec<Generalised> {
+    /// Each new one is to be named and taken in as well. `kept` tells whether the text of a general one
+    /// is. The places that went are counted into `dropped`.
+    pub(super) fn take(
+        &mut self,
+        template: &str,
+        rank: Rank,
+        kept: impl Fn(u64) -> bool,
+        dropped: &mut u64,
+    ) -> Vec<Generalised> {
         let mut made = Vec::new();
         let all = tokens(template);
         let ids: Vec<u64> = all.iter().enumerate().map(|(place, token)| id(place, token)).collect();
         let whole = sum(&ids);
         if let Some(slot) = self.touch(whole) {
             slot.sibling = true;
-            made.extend(slot.ripe(|| template.to_owned()));
+            made.extend(slot.ripe(whole, &kept, || template.to_owned()));
         }
-        let mut lettered = all.iter().filter(|token| has_letter(token));
+        let lettered: Vec<usize> = (0..all.len()).filter(|place| has_letter(all[*place])).collect();
         // One other word must stay.
-        if lettered.next().is_none() || lettered.next().is_none() {
+        if lettered.len() < 2 {
             return made;
         }
-        for (place, token) in all.iter().enumerate().take(MAX_TOKENS - 1) {
-            if !has_letter(token) || is_one_of(&NEVER, token) {
+        let mixed: Vec<usize> = lettered.iter().copied().filter(|place| is_mixed(all[*place])).collect();
+        for &place in lettered.iter().take_while(|place| **place < MAX_TOKENS - 1) {
+            let token = all[place];
+            if NEVER.has(token.as_bytes()) {
                 continue;
             }
-            let again = stands_again(&all, place);
-            if again.is_some_and(|other| other < place && all[other] == *token) {
+            let again = stands_again(&all, place, &lettered, &mixed);
+            if again.is_some_and(|other| other < place && all[other] == token) {
                 continue; // The same place as that of the word before.
             }
             let without = || leave_out(&all, place);
@@ -185,12 +166,20 @@ impl Evidence {
                 Some(_) => key(&without()),
             };
             let need = if is_named(&all, place) { need(token).min(NAMED) } else { need(token) };
+            let Some(need) = NonZeroU8::new(need) else { continue };
             let slot = self.slot(key, dropped);
             if slot.add(Member { fingerprint: rank.1, letters: rank.0, need }) {
-                made.extend(slot.ripe(without));
+                made.extend(slot.ripe(key, &kept, without));
             }
         }
         made
+    }
+
+    /// What the general template of a place is called.
+    pub(super) fn name(&mut self, key: u64, general: Rank) {
+        if let Some(slot) = self.touch(key) {
+            slot.more.get_or_insert_default().general = Some(general);
+        }
     }
 
     fn touch(&mut self, key: u64) -> Option<&mut Slot> {
@@ -214,7 +203,7 @@ impl Evidence {
 
 impl Slot {
     fn members(&self) -> impl Iterator<Item = &Member> {
-        self.first.iter().chain(&self.more)
+        self.first.iter().chain(self.more.iter().flat_map(|more| &more.members))
     }
 
     /// Takes a member in, unless it is in already.
@@ -226,33 +215,39 @@ impl Slot {
             self.first = Some(member);
             return true;
         }
-        if self.more.len() + 1 >= usize::from(PLAIN) {
+        let members = &mut self.more.get_or_insert_default().members;
+        if members.len() + 1 >= usize::from(PLAIN) {
             // Whatever stands here is variable by now: only the newest member is to be told.
-            self.more.pop();
+            members.pop();
         }
-        self.more.push(member);
+        members.push(member);
         true
     }
 
     /// The general template and its members, once there is enough evidence: of the words that take `n`
     /// different ones or fewer there are `n`. Which members these are depends on no order.
-    fn ripe(&mut self, template: impl FnOnce() -> String) -> Option<Generalised> {
+    fn ripe(&mut self, key: u64, kept: impl Fn(u64) -> bool, template: impl FnOnce() -> String) -> Option<Generalised> {
         let known = usize::from(SIBLING) * usize::from(self.sibling);
         let enough = |need: u8| {
-            let members = self.members().filter(|member| member.need <= need).count();
+            let members = self.members().filter(|member| member.need.get() <= need).count();
             members > 0 && members + known >= usize::from(need)
         };
         let level = [PLAIN, CAPITALS, MASKED_TAIL, DASHED, DOTTED].into_iter().find(|need| enough(*need))?;
         let grown = level > self.level;
         self.level = self.level.max(level);
-        let told = if grown { 0 } else { self.more.len() };
+        let told = if grown { 0 } else { self.members().count().saturating_sub(1) };
         let members: Vec<Rank> = self
             .members()
             .skip(told)
-            .filter(|member| member.need <= self.level)
+            .filter(|member| member.need.get() <= self.level)
             .map(|member| (member.letters, member.fingerprint))
             .collect();
-        (!members.is_empty()).then(|| Generalised { template: template(), members })
+        if members.is_empty() {
+            return None;
+        }
+        let named = self.more.as_ref().and_then(|more| more.general).filter(|general| kept(general.1));
+        let general = named.map_or_else(|| General::New(template(), key), General::Named);
+        Some(Generalised { general, members })
     }
 }
 
@@ -263,7 +258,7 @@ fn is_named(all: &[&str], place: usize) -> bool {
             return false;
         }
         if has_letter(token) {
-            return is_one_of(&NAMES, token);
+            return NAMES.has(token.as_bytes());
         }
         if token.as_bytes().contains(&STAR) {
             return false;
@@ -292,22 +287,29 @@ fn key(template: &str) -> u64 {
     sum(&all.iter().enumerate().map(|(place, token)| id(place, token)).collect::<Vec<_>>())
 }
 
+/// Whether a token has more than letters and digits.
+fn is_mixed(token: &str) -> bool {
+    token.bytes().any(|byte| byte.is_ascii_punctuation())
+}
+
 /// Whether a word stands inside another token that has more than letters: `SAM` in `config/SAM`, not `port`
 /// in `report`.
 fn stands_in(token: &str, other: &str) -> bool {
     other.len() > token.len()
         && token.len() >= REPEATED
+        && is_mixed(other)
         && find(other.as_bytes(), token.as_bytes()).is_some()
-        && other.bytes().any(|byte| byte.is_ascii_punctuation())
 }
 
-/// Where the word of a place stands once more.
-fn stands_again(all: &[&str], place: usize) -> Option<usize> {
+/// Where the word of a place stands once more, among the tokens with letters and those that are mixed.
+fn stands_again(all: &[&str], place: usize, lettered: &[usize], mixed: &[usize]) -> Option<usize> {
     let token = all[place];
     if token.len() < REPEATED {
         return None;
     }
-    (0..all.len()).find(|at| *at != place && (all[*at] == token || stands_in(token, all[*at])))
+    let same = lettered.iter().copied().find(|at| *at != place && all[*at] == token);
+    let inside = mixed.iter().copied().find(|at| stands_in(token, all[*at]));
+    same.into_iter().chain(inside).min()
 }
 
 /// The template with a star for a token, and wherever the same word stands again.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::alias::{Aliases, Rank, rank};
-use super::evidence::{Evidence, Generalised};
+use super::evidence::{Evidence, General, Generalised};
 use super::fingerprint::{LineFingerprint, settle};
 use super::hash::{HashedMap, hash};
 use super::lru::Lru;
@@ -324,10 +324,18 @@ impl TemplateMiner {
         let mut places = 0;
         for _ in 0..MAX_STEPS {
             let Some((template, rank)) = todo.pop() else { break };
-            for Generalised { template, members } in self.evidence.take(&template, rank, &mut places) {
-                let text = settle(template.into_bytes());
+            let kept = |fingerprint: u64| self.general.contains_key(&fingerprint);
+            for Generalised { general, members } in self.evidence.take(&template, rank, kept, &mut places) {
+                let (text, key) = match general {
+                    General::Named(root) => {
+                        self.join_all(&members, root);
+                        continue;
+                    }
+                    General::New(text, key) => (settle(text.into_bytes()), key),
+                };
                 let fingerprint = LineFingerprint::of_masked(&text);
                 let root = super::alias::rank(&text, fingerprint);
+                self.evidence.name(key, root);
                 self.join_all(&members, root);
                 if !self.general.contains_key(&fingerprint.0) {
                     self.make_general(fingerprint, &text);

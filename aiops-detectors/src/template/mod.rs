@@ -4,6 +4,7 @@ mod alias;
 mod evidence;
 mod fingerprint;
 mod hash;
+mod known;
 mod lru;
 mod mask;
 mod miner;

@@ -9,12 +9,20 @@ pub(super) const MAX_TOKENS: usize = 256;
 const PERIODS: [usize; 6] = [1, 2, 3, 4, 6, 8];
 
 /// Whether a byte is part of a token with others; a character beyond ASCII always is.
-fn in_token(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | 0x80..)
-        || matches!(
-            byte,
-            b'_' | b'.' | b'*' | b'-' | b'$' | b'@' | b'~' | b'/' | b'\\' | b'+' | b'&' | b'%' | b'?' | b'#' | b'!'
-        )
+static IN_TOKEN: [bool; 256] = in_token();
+
+const fn in_token() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(
+            byte as u8,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | 0x80..
+                | b'_' | b'.' | b'*' | b'-' | b'$' | b'@' | b'~' | b'/' | b'\\' | b'+' | b'&' | b'%' | b'?' | b'#' | b'!'
+        );
+        byte += 1;
+    }
+    table
 }
 
 /// Cuts a text into tokens that together are the text: words with what belongs to them, quoted pieces
@@ -29,9 +37,9 @@ pub(super) fn tokens(text: &str) -> Vec<&str> {
         }
         let end = if matches!(first, b'"' | b'\'') {
             quoted(rest, char::from(first)).unwrap_or(1)
-        } else if in_token(first) {
+        } else if IN_TOKEN[usize::from(first)] {
             let bytes = rest.as_bytes();
-            let end = bytes.iter().position(|byte| !in_token(*byte)).unwrap_or(bytes.len());
+            let end = bytes.iter().position(|byte| !IN_TOKEN[usize::from(*byte)]).unwrap_or(bytes.len());
             // The end of a sentence is not part of its last word.
             let sentence = bytes[..end].iter().rposition(|byte| !matches!(byte, b'.' | b'!' | b'?'));
             sentence.map_or(end, |last| last + 1)
@@ -52,12 +60,24 @@ fn quoted(text: &str, quote: char) -> Option<usize> {
     (closed && !text[end + 1..].starts_with(char::is_alphanumeric)).then_some(end + 1)
 }
 
+/// Whether any sequence of this length stands twice in a row.
+fn repeats(ids: &[u64], period: usize) -> bool {
+    let mut equal = 0;
+    ids.iter().zip(ids.iter().skip(period)).any(|(one, other)| {
+        equal = if one == other { equal + 1 } else { 0 };
+        equal >= period
+    })
+}
+
 /// The text with repeated sequences of tokens left out: three times or more, or twice where the
 /// sequence has a star and more than one token. None where nothing repeats.
 pub(super) fn without_repeats(text: &str) -> Option<String> {
     let all = tokens(text);
     // Equal tokens have equal hashes; a collision is accepted here as it is between lines.
     let ids: Vec<u64> = all.iter().map(|token| hash(token.as_bytes())).collect();
+    if !PERIODS.into_iter().any(|period| repeats(&ids, period)) {
+        return None;
+    }
     let mut out: Option<String> = None;
     let mut place = 0;
     while place < all.len() {

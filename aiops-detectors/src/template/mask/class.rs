@@ -1,5 +1,7 @@
 //! What a byte may be part of, and the words that the masker knows.
 
+use super::super::known::Known;
+
 /// A letter, `_`, or a byte of a character beyond ASCII.
 pub(super) const LETTER: u8 = 1;
 /// 0 to 9.
@@ -105,13 +107,15 @@ pub(super) fn is_unit(word: &[u8]) -> bool {
     )
 }
 
-/// Whether a word with a digit is the same in every line.
+/// Words with a digit that are the same in every line.
+static CONSTANTS: Known<19> = Known::new([
+    "ipv4", "ipv6", "sha1", "sha256", "md5", "utf8", "base64", "http2", "x86", "x64", "amd64", "i386", "log4j", "k8s",
+    "s3", "ec2", "oauth2", "slf4j", "win32",
+]);
+
+/// Whether a word with a digit is the same in every line. One that begins with a digit is not.
 pub(super) fn is_constant(word: &[u8]) -> bool {
-    const WORDS: [&[u8]; 19] = [
-        b"ipv4", b"ipv6", b"sha1", b"sha256", b"md5", b"utf8", b"base64", b"http2", b"x86", b"x64", b"amd64", b"i386",
-        b"log4j", b"k8s", b"s3", b"ec2", b"oauth2", b"slf4j", b"win32",
-    ];
-    word.len() <= 6 && WORDS.iter().any(|constant| word.eq_ignore_ascii_case(constant))
+    word.first().is_some_and(|first| class(*first) & DIGIT == 0) && CONSTANTS.has(word)
 }
 
 /// Whether a file of this extension holds source code: what follows its colon is a line, not a port.
@@ -128,6 +132,10 @@ pub(super) fn is_secret(word: &[u8]) -> bool {
     const ENDS: [&[u8]; 9] =
         [b"password", b"passwd", b"passphrase", b"pwd", b"secret", b"token", b"apikey", b"api_key", b"api-key"];
     const WHOLE: [&[u8]; 4] = [b"authorization", b"bearer", b"access_key", b"private_key"];
+    // How each of them ends; most words do not.
+    if !matches!(word.last().map(|last| last | 0x20), Some(b'd' | b'e' | b'n' | b'r' | b't' | b'y')) {
+        return false;
+    }
     let ends = |end: &[u8]| word.len() >= end.len() && word[word.len() - end.len()..].eq_ignore_ascii_case(end);
     word.len() >= 3 && (ENDS.iter().any(|end| ends(end)) || WHOLE.iter().any(|whole| word.eq_ignore_ascii_case(whole)))
 }

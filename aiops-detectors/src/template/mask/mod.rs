@@ -7,10 +7,9 @@ mod class;
 mod shapes;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use self::class::{
-    BLANK, DIGIT, HEX, LETTER, RUN, SEPARATOR, WORD, at, class, is, is_constant, is_secret, is_source, is_unit, joins,
-};
+use self::class::{BLANK, DIGIT, HEX, LETTER, RUN, SEPARATOR, WORD, at, class, is, is_constant, joins};
 
 /// The mark of a variable part.
 pub(super) const STAR: u8 = b'*';
@@ -62,17 +61,40 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     fn run(&mut self) {
+        let line = self.line;
         let mut place = 0;
-        while let Some(&byte) = self.line.get(place) {
+        while let Some(&byte) = line.get(place) {
+            let mut end = place;
+            while is(line, end, LETTER) {
+                end += 1;
+            }
+            if self.is_plain(place, end) {
+                place = end + 1;
+                continue;
+            }
             let class = class(byte);
             place = if class & RUN != 0 {
-                self.run_of_words(place)
+                self.run_of_words(place, end)
             } else if class & BLANK != 0 {
                 self.blank(place)
             } else {
                 self.mark(place, byte)
             };
         }
+    }
+
+    /// Whether the letters of a place and the one blank behind them stay as they are: most of most lines.
+    #[inline]
+    fn is_plain(&self, from: usize, end: usize) -> bool {
+        let line = self.line;
+        end > from
+            && at(line, end) == b' '
+            && !is(line, end + 1, BLANK)
+            // No unit, no part of a date, no `ffff`.
+            && from != self.star
+            && from != self.star.wrapping_add(1)
+            && !(end - from == 3 && line[from].is_ascii_uppercase())
+            && !(line[from] == b'f' && line[end - 1] == b'f')
     }
 
     fn copy_to(&mut self, place: usize) {
@@ -93,6 +115,11 @@ impl Pass<'_> {
         self.leave_out(from, to);
         self.star = to;
         let out = &mut *self.out;
+        if matches!(out.last(), None | Some(b' ' | b'=' | b'[' | b'(')) {
+            // What most values stand behind; the rest is for the others.
+            out.push(STAR);
+            return to;
+        }
         while matches!(out.last(), Some(b'<' | b'>' | b'~')) {
             out.pop();
         }
@@ -165,14 +192,16 @@ impl Pass<'_> {
         }
     }
 
-    /// A run of words and of what joins them.
+    /// A run of words and of what joins them, of which so many letters were seen.
     #[inline]
-    fn run_of_words(&mut self, from: usize) -> usize {
+    fn run_of_words(&mut self, from: usize, letters: usize) -> usize {
         let line = self.line;
-        if let Some(end) = self.joined_unit(from) {
+        if (self.star == from || from > 0 && self.star == from - 1 && line[from - 1] == b' ')
+            && let Some(end) = self.unit(from)
+        {
             return end;
         }
-        let (mut end, mut seen) = (from, 0);
+        let (mut end, mut seen) = (letters, 0);
         while let Some(&byte) = line.get(end) {
             let class = class(byte);
             if class & RUN == 0 {
@@ -187,147 +216,26 @@ impl Pass<'_> {
         {
             return self.value(from, end);
         }
-        if seen & (DIGIT | SEPARATOR) == 0 { self.word(from, end) } else { self.compound(from, end, seen & DIGIT != 0) }
-    }
-
-    fn behind_value(&self, from: usize) -> bool {
-        self.star == from || (from > 0 && self.star == from - 1 && self.line[from - 1] == b' ')
-    }
-
-    /// A unit that a further value is joined to: `3 ms-5 ms`.
-    fn joined_unit(&mut self, from: usize) -> Option<usize> {
-        if !self.behind_value(from) {
-            return None;
+        if seen & (DIGIT | SEPARATOR) == 0 {
+            self.word(from, end)
+        } else {
+            self.compound(from, end, seen & DIGIT != 0, seen & SEPARATOR != 0)
         }
-        let mut end = from;
-        while self.line.get(end).is_some_and(u8::is_ascii_alphabetic) {
-            end += 1;
-        }
-        let joined = matches!(at(self.line, end), b'-' | b'_' | b'.') && is(self.line, end + 1, DIGIT);
-        if !joined || !is_unit(&self.line[from..end]) {
-            return None;
-        }
-        self.copied = end;
-        self.star = end;
-        Some(end)
-    }
-
-    /// A run without digits or, in `from..end`, without separators at its ends.
-    fn word(&mut self, from: usize, end: usize) -> usize {
-        let line = self.line;
-        let word = &line[from..end];
-        if self.behind_value(from) && is_unit(word) {
-            self.copied = end;
-            self.star = end;
-            return end;
-        }
-        match at(line, end) {
-            b':' => {
-                if let Some(end) = self.before_colon(from, end) {
-                    return end;
-                }
-            }
-            b'=' | b'"' | b'\'' => {
-                if let Some(end) = self.secret(word, end) {
-                    return end;
-                }
-            }
-            b' ' | b',' if word.len() == 3 && word[0].is_ascii_uppercase() => {
-                if let Some(end) = shapes::dated_words(line, from) {
-                    return self.value(from, end);
-                }
-            }
-            _ => {}
-        }
-        if word[0] == b'f' && word.len() >= 4 && word.iter().all(|byte| *byte == b'f') {
-            return self.value(from, end);
-        }
-        end
-    }
-
-    /// What a word and a colon may begin: URL, Windows path, addresses, host and port, a secret.
-    fn before_colon(&mut self, from: usize, end: usize) -> Option<usize> {
-        let line = self.line;
-        let word = &line[from..end];
-        if at(line, end + 1) == b'/'
-            && at(line, end + 2) == b'/'
-            && (is(line, end + 3, RUN) || at(line, end + 3) == b'/')
-        {
-            let (name, _) = behind_name(word, |byte| matches!(byte, b'-' | b'_' | b'@' | b'.'));
-            return Some(self.value(from + name, shapes::url_end(line, end + 3)));
-        }
-        if word.len() == 1 && at(line, end + 1) == b'\\' {
-            return Some(self.value(from, shapes::path_end(line, end + 1)));
-        }
-        let (name, group) = behind_name(word, |byte| class(byte) & SEPARATOR != 0 || byte == b'_');
-        if word.len() - group <= 4
-            && word[group..].iter().all(|byte| class(*byte) & HEX != 0)
-            && let Some(end) = shapes::hex_groups(line, from + group)
-        {
-            return Some(self.value(from + name, end));
-        }
-        if let Some(dot) = word.iter().rposition(|byte| *byte == b'.') {
-            let label = &word[dot + 1..];
-            let mut port = end + 1;
-            while is(line, port, DIGIT) {
-                port += 1;
-            }
-            let host = !is_source(label) && label.iter().all(|byte| !byte.is_ascii_uppercase());
-            if host && (2..=5).contains(&(port - end - 1)) && !is(line, port, LETTER) {
-                return Some(self.value(from, port));
-            }
-        }
-        self.secret(word, end)
-    }
-
-    /// Masks what stands behind the name of a secret and `=` or `:`, whatever it is.
-    fn secret(&mut self, word: &[u8], end: usize) -> Option<usize> {
-        let line = self.line;
-        if !is_secret(word) {
-            return None;
-        }
-        let mut place = end;
-        if matches!(at(line, place), b'"' | b'\'') {
-            place += 1;
-        }
-        if !matches!(at(line, place), b'=' | b':') {
-            return None;
-        }
-        place += 1;
-        while at(line, place) == b' ' && place < line.len() {
-            place += 1;
-        }
-        let quote = at(line, place);
-        let quoted = matches!(quote, b'"' | b'\'');
-        place += usize::from(quoted);
-        let value_end = |mut to: usize| {
-            while to < line.len()
-                && if quoted {
-                    line[to] != quote
-                } else {
-                    class(line[to]) & BLANK == 0
-                        && !matches!(line[to], b',' | b';' | b'&' | b'"' | b'\'' | b')' | b'}' | b']')
-                }
-            {
-                to += 1;
-            }
-            to
-        };
-        let mut to = value_end(place);
-        // `Authorization: Bearer x`, `Basic x`.
-        if !quoted
-            && [&b"bearer"[..], b"basic", b"digest"].iter().any(|scheme| line[place..to].eq_ignore_ascii_case(scheme))
-            && is(line, to + 1, RUN)
-        {
-            to = value_end(to + 1);
-        }
-        (to > place).then(|| self.value(place, to))
     }
 
     /// A run with digits or separators in it.
-    fn compound(&mut self, run: usize, run_end: usize, digit: bool) -> usize {
+    fn compound(&mut self, run: usize, run_end: usize, digit: bool, separator: bool) -> usize {
         let line = self.line;
         let (mut from, mut end) = (run, run_end);
+        // A number that begins no date and no address: most values.
+        let more = match at(line, run_end) {
+            b'/' | b':' => true,
+            b' ' => run_end - run <= 4 && is(line, run_end + 1, LETTER),
+            _ => false,
+        };
+        if !more && !separator && line[run].is_ascii_digit() {
+            return self.value(run, run_end);
+        }
         if at(line, end) == b'/' && matches!(&line[run..end], b"." | b".." | b"~") {
             return self.value(run, shapes::path_end(line, run));
         }
@@ -351,11 +259,10 @@ impl Pass<'_> {
             None => run_end,
         };
         if from == end {
-            // `5 %`
-            return if run_end - run == 1 { self.word(run, run_end) } else { run_end };
+            return run_end;
         }
         if !digit {
-            if shapes::is_host_name(&line[from..end]) && at(line, end) != b'(' && at(line, end) != b':' {
+            if !matches!(at(line, end), b'(' | b':') && shapes::is_host_name(&line[from..end]) {
                 self.value(from, end);
                 return run_end;
             }
@@ -367,7 +274,9 @@ impl Pass<'_> {
         {
             return self.value(from, end);
         }
-        if let Some((start, end)) = shapes::behind_name(line, from, end) {
+        if (separator || matches!(at(line, end), b':' | b'/'))
+            && let Some((start, end)) = shapes::behind_name(line, from, end)
+        {
             return self.value(start, end);
         }
         if at(line, end) == b':'
@@ -421,14 +330,6 @@ impl Pass<'_> {
 /// Whether a value may begin right behind this byte although it is part of a word: `node-/srv/x`, `...../x`.
 fn announces(byte: u8) -> bool {
     matches!(byte, b'-' | b'_' | b'@' | b'.')
-}
-
-/// Where a value begins that stands behind one name in a word, and where its last part does: behind
-/// several names, or one with a digit, the whole word is the value.
-fn behind_name(word: &[u8], joint: impl Fn(u8) -> bool) -> (usize, usize) {
-    let last = word.iter().rposition(|byte| joint(*byte)).map_or(0, |at| at + 1);
-    let one = last > 0 && !word[..last - 1].iter().any(|byte| class(*byte) & (SEPARATOR | DIGIT) != 0);
-    (if one { last } else { 0 }, last)
 }
 
 /// Whether all digits of a compound stand in words that are the same in every line.

@@ -82,7 +82,8 @@ fn blanks(line: &[u8], from: usize) -> Option<usize> {
 fn date(line: &[u8], from: usize) -> Option<usize> {
     let first = number(line, from, 1, 4)?;
     let mark = at(line, first);
-    if !matches!(mark, b'-' | b'/' | b'.' | b' ') || first >= line.len() {
+    // A digit or a month; behind a blank, a month alone.
+    if !matches!(mark, b'-' | b'/' | b'.' | b' ') || !is(line, first + 1, if mark == b' ' { LETTER } else { WORD }) {
         return None;
     }
     let second = match number(line, first + 1, 1, 2) {
