@@ -142,6 +142,10 @@ pub(super) fn dated_words(line: &[u8], from: usize) -> Option<usize> {
     Some(year(end))
 }
 
+/// Groups of the longest such value, a SHA-256 in pairs. A bound is needed, or `a:a:a:…` is looked through
+/// from each of its letters.
+const MAX_GROUPS: usize = 32;
+
 /// An IPv6 address or a MAC address: groups of hexadecimal digits joined by colons.
 pub(super) fn hex_groups(line: &[u8], from: usize) -> Option<usize> {
     let (mut end, mut groups, mut pairs, mut empty, mut digit) = (from, 0, 0, false, false);
@@ -156,6 +160,7 @@ pub(super) fn hex_groups(line: &[u8], from: usize) -> Option<usize> {
         match end - start {
             0 if empty || groups == 0 => {}
             0 | 5 => return whole,
+            _ if groups == MAX_GROUPS => return whole,
             length => {
                 groups += 1;
                 pairs += usize::from(length == 2);

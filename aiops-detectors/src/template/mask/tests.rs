@@ -155,6 +155,7 @@ fn any_bytes_are_read_and_only_the_beginning_of_a_long_line() {
         vec![0; 1 << 20],
         vec![0xff; 1 << 20],
         b"a:".repeat(1 << 19),
+        b"ab:0f:".repeat(1 << 18),
         b"1-".repeat(1 << 19),
         b"/a?".repeat(1 << 18),
         "é".repeat(1 << 19).into_bytes(),
