@@ -255,8 +255,9 @@ impl Detector for NewTemplate {
         let minute = minute_of(tick.now);
         let mut found = Vec::new();
         self.logs.each(|service, logs| {
-            let mut fresh = logs.fresh(minute.saturating_sub(KEPT_MINUTES - 1));
-            fresh.retain(|kind| kind.after >= LEARNING_MINUTES && kind.first <= minute);
+            let mut fresh = logs.fresh(minute.saturating_sub(KEPT_MINUTES - 1), LEARNING_MINUTES);
+            // What is ahead of the clock is not there yet.
+            fresh.retain(|kind| kind.first <= minute);
             if !fresh.is_empty() {
                 found.push((service.clone(), fresh));
             }

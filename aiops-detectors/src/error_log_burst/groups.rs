@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aiops_core::ServiceName;
 use serde::{Deserialize, Serialize};
 
-use super::LOOKBACK_MINUTES;
+use super::advance;
 use crate::burst::board::{Board, Track};
 use crate::error_logs::ErrorLogs;
 use crate::template::LineFingerprint;
@@ -14,6 +14,9 @@ use crate::template::LineFingerprint;
 const MAX_TOLD: usize = 5;
 /// Minutes for which the end of a burst is told: longer than an episode takes to end.
 const TOLD_MINUTES: u32 = 60;
+
+/// Services whose joins are remembered: more than are tracked, should they come and go.
+const MAX_JOINED: usize = 20_000;
 
 pub(super) type Key = (ServiceName, LineFingerprint);
 
@@ -40,51 +43,25 @@ impl Groups {
     }
 
     /// Counts all minutes up to `end`; false where the next one is unknown.
-    pub(super) fn advance(&mut self, logs: &ErrorLogs, began: u32, end: u32) -> bool {
-        self.board.start(began);
-        while let Some(step) = self.board.plan(end, LOOKBACK_MINUTES) {
-            let (from, to) = step.minutes();
+    pub(super) fn advance(&mut self, logs: &ErrorLogs, end: u32) -> bool {
+        let Self { board, told, joined } = self;
+        if joined.len() > MAX_JOINED {
+            // They are followed once more.
+            joined.clear();
+        }
+        advance(board, logs, end, |board, from, to| {
             let mut counts = BTreeMap::new();
-            if !logs.knows(from, to) {
-                if !step.is_again() {
-                    self.board.failed();
-                    return false;
-                }
-                self.board.take(step, &counts);
-                continue;
-            }
             logs.each(|service, logs| {
                 let groups = logs.groups(from, to);
                 // Under the same lock, so that the counts and the series are of the same groups.
-                if !groups.is_empty() && self.joined.get(service) != Some(&logs.joined()) {
-                    self.joined.insert(service.clone(), logs.joined());
-                    self.follow(service, |group| logs.resolve(group));
+                if !groups.is_empty() && joined.get(service) != Some(&logs.joined()) {
+                    joined.insert(service.clone(), logs.joined());
+                    follow(board, told, service, |group| logs.resolve(group));
                 }
                 counts.extend(groups.into_iter().map(|(group, lines)| ((service.clone(), group), lines)));
             });
-            self.board.take(step, &counts);
-        }
-        true
-    }
-
-    /// Moves the series of groups that joined others.
-    fn follow(&mut self, service: &ServiceName, resolve: impl Fn(LineFingerprint) -> LineFingerprint) {
-        let all = (service.clone(), LineFingerprint::MIN)..=(service.clone(), LineFingerprint::MAX);
-        let moved: Vec<(Key, Key)> = self
-            .board
-            .tracks()
-            .range(all)
-            .map(|(key, _)| (key.clone(), (service.clone(), resolve(key.1))))
-            .filter(|(from, to)| from != to)
-            .collect();
-        for (from, to) in moved {
-            self.board.join(&from, &to);
-            if !self.told.contains_key(&to)
-                && let Some(told) = self.told.remove(&from)
-            {
-                self.told.insert(to, told);
-            }
-        }
+            counts
+        })
     }
 
     /// Notes which bursts are told at a minute: those that began before their service's own.
@@ -113,5 +90,25 @@ impl Groups {
         self.told.iter().map(move |(key, told)| {
             (&key.0, told.name, self.board.tracks().get(key).filter(|_| Some(told.last) == newest))
         })
+    }
+}
+
+/// Moves the series of a service's groups that joined others.
+fn follow(
+    board: &mut Board<Key>,
+    told: &mut BTreeMap<Key, Told>,
+    service: &ServiceName,
+    resolve: impl Fn(LineFingerprint) -> LineFingerprint,
+) {
+    let all = (service.clone(), LineFingerprint::MIN)..=(service.clone(), LineFingerprint::MAX);
+    let to = |key: &Key| (service.clone(), resolve(key.1));
+    let moved: Vec<(Key, Key)> = board.tracks().range(all).map(|(key, _)| (key.clone(), to(key))).collect();
+    for (from, to) in moved.into_iter().filter(|(from, to)| from != to) {
+        board.join(&from, &to);
+        if !told.contains_key(&to)
+            && let Some(one) = told.remove(&from)
+        {
+            told.insert(to, one);
+        }
     }
 }

@@ -59,6 +59,29 @@ pub struct ErrorLogBurst {
     state: Mutex<State>,
 }
 
+/// Counts all minutes of a board up to `end`; false where the next one is unknown.
+fn advance<K: Ord + Clone>(
+    board: &mut Board<K>,
+    logs: &ErrorLogs,
+    end: u32,
+    mut count: impl FnMut(&mut Board<K>, u32, u32) -> BTreeMap<K, u64>,
+) -> bool {
+    board.start(logs.began());
+    while let Some(step) = board.plan(end, LOOKBACK_MINUTES) {
+        let (from, to) = step.minutes();
+        let counts = match logs.knows(from, to) {
+            true => count(board, from, to),
+            false if step.is_again() => BTreeMap::new(),
+            false => {
+                board.failed();
+                return false;
+            }
+        };
+        board.take(step, &counts);
+    }
+    true
+}
+
 #[derive(Debug)]
 struct State {
     services: Board<ServiceName>,
@@ -94,7 +117,7 @@ impl ErrorLogBurst {
         self
     }
 
-    /// Groups of all services at the most, a million unless set (half a kilobyte each); further ones are
+    /// Groups of all services at the most, a million unless set (some 600 bytes each); further ones are
     /// refused and counted.
     #[must_use]
     pub fn max_groups(self, max: usize) -> Self {
@@ -115,29 +138,18 @@ impl ErrorLogBurst {
 
     /// Counts all minutes up to `end`; false where the next one is unknown.
     fn advance(&self, state: &mut State, end: u32) -> bool {
-        let began = self.logs.began();
-        state.services.start(began);
-        while let Some(step) = state.services.plan(end, LOOKBACK_MINUTES) {
-            let (from, to) = step.minutes();
+        let services = advance(&mut state.services, &self.logs, end, |_, from, to| {
             let mut counts = BTreeMap::new();
-            if !self.logs.knows(from, to) {
-                if !step.is_again() {
-                    state.services.failed();
-                    state.groups.board.failed();
-                    return false;
-                }
-                state.services.take(step, &counts);
-                continue;
-            }
             self.logs.each(|service, logs| {
                 let lines = logs.lines(from, to);
                 if lines > 0 {
                     counts.insert(service.clone(), lines);
                 }
             });
-            state.services.take(step, &counts);
-        }
-        state.groups.advance(&self.logs, began, end)
+            counts
+        });
+        // Both see the same minutes, and fail at the same one.
+        state.groups.advance(&self.logs, end) && services
     }
 
     /// The groups of most lines in the five minutes before `to`.

@@ -44,6 +44,28 @@ pub(crate) struct Fresh {
     pub(crate) peak: u64,
 }
 
+/// Lines of the newest five minutes, and the most that there ever were.
+#[derive(Debug, Default)]
+struct Newest {
+    minutes: VecDeque<(u32, u64)>,
+    sum: u64,
+    peak: u64,
+}
+
+impl Newest {
+    /// Adds lines of a minute; minutes only grow.
+    fn add(&mut self, minute: u32, lines: u64) {
+        self.minutes.push_back((minute, lines));
+        self.sum += lines;
+        let over = |first: u32| first.saturating_add(WINDOW_MINUTES) <= minute;
+        while let Some((_, lines)) = self.minutes.front().filter(|(first, _)| over(*first)) {
+            self.sum -= lines;
+            self.minutes.pop_front();
+        }
+        self.peak = self.peak.max(self.sum);
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct ServiceLogs {
     miner: TemplateMiner,
@@ -172,40 +194,29 @@ impl ServiceLogs {
         groups
     }
 
-    /// Groups whose first line is of the minute `from` or later, and how many lines they have had since.
-    pub(crate) fn fresh(&self, from: u32) -> Vec<Fresh> {
+    /// Groups whose first line is of the minute `from` or later and came when the service was known for
+    /// `learning` minutes, oldest first.
+    pub(crate) fn fresh(&self, from: u32, learning: u32) -> Vec<Fresh> {
         let of = |(print, known): (&u64, &Known)| {
             let group = LineFingerprint(*print);
-            let fresh = known.first >= from && self.resolve(group) == group;
             let after = known.first.saturating_sub(self.since);
+            let fresh = known.first >= from && after >= learning && self.resolve(group) == group;
             fresh.then_some(Fresh { group, first: known.first, after, grave: known.grave, peak: 0 })
         };
         let mut all: Vec<Fresh> = self.known.iter().filter_map(of).collect();
         all.sort_unstable_by_key(|fresh| (fresh.first, fresh.group));
+        let Some(first) = all.first().map(|fresh| fresh.first) else { return all };
+        let mut newest: BTreeMap<LineFingerprint, Newest> =
+            all.iter().map(|fresh| (fresh.group, Newest::default())).collect();
+        for ((minute, print), count) in self.counts.range((first, 0)..).filter(|((_, print), _)| *print != OTHER) {
+            if let Some(lines) = newest.get_mut(&self.resolve(LineFingerprint(*print))) {
+                lines.add(*minute, *count);
+            }
+        }
         for fresh in &mut all {
-            fresh.peak = self.peak(fresh.group, fresh.first);
+            fresh.peak = newest.get(&fresh.group).map_or(0, |lines| lines.peak);
         }
         all
-    }
-
-    /// The most lines of a group in five minutes, from a minute on.
-    fn peak(&self, group: LineFingerprint, from: u32) -> u64 {
-        let (mut newest, mut sum, mut peak) = (VecDeque::new(), 0, 0);
-        for ((minute, print), count) in self.counts.range((from, 0)..) {
-            if *print == OTHER || self.resolve(LineFingerprint(*print)) != group {
-                continue;
-            }
-            newest.push_back((*minute, *count));
-            sum += count;
-            while let Some((_, lines)) =
-                newest.front().filter(|(first, _)| first.saturating_add(WINDOW_MINUTES) <= *minute)
-            {
-                sum -= lines;
-                newest.pop_front();
-            }
-            peak = peak.max(sum);
-        }
-        peak
     }
 
     /// When a group was last seen, as it is now.
