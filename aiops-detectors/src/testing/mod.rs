@@ -2,6 +2,8 @@
 //! compare scorers and burst detectors by. Each
 //! conformance suite gives the first broken line of the contract.
 
+#[cfg(feature = "server")]
+mod authoriser;
 pub mod bursts;
 mod scorer;
 pub mod synthetic;
@@ -9,6 +11,9 @@ pub mod synthetic;
 use aiops_core::testing::{Violation, ensure};
 use jiff::Timestamp;
 
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use self::authoriser::check_authoriser;
 pub use self::scorer::check_scorer;
 use crate::source::{LogSource, SampleSource, SpanSource};
 
