@@ -1,7 +1,7 @@
 //! Bars: on one core over 10,000 interleaved five-minute series, so that no state sits in a cache, the
 //! default scorer takes at least 20 times the points a second of the random cut forest of the crate
 //! `rcf3`, the simple ones 5 times those of the default; a point costs at most twice as much over
-//! 200,000 series; memory a series. Baseline, in the same run: `rcf3`.
+//! 200,000 series, for the simple ones in a bank; memory a series. Baseline, in the same run: `rcf3`.
 //!
 //! `cargo bench -p aiops-benches --bench scorers` prints the tables of docs/PERFORMANCE.md after
 //! criterion's own part; `-- --test` shortens that part.
@@ -31,8 +31,10 @@ const BANK_WARM: i64 = 400;
 const SHAPES: usize = 64;
 /// Rounds that are timed as one.
 const BLOCK: i64 = 24;
-/// Time for the rounds of one figure.
-const ENOUGH: Duration = Duration::from_secs(3);
+/// Blocks behind one figure at the least, and the time for them: along the curve as many for each number of
+/// series, since the fastest of many is faster than that of a few.
+const TABLE: (usize, Duration) = (2, Duration::from_secs(3));
+const CURVE_BLOCKS: (usize, Duration) = (4, Duration::ZERO);
 /// A forest takes hundreds of kilobytes: so many are far beyond any cache already.
 const FORESTS: usize = 500;
 /// The usual forest over one series, as in the examples of `rcf3` and `krcf`.
@@ -84,8 +86,12 @@ fn round(fleet: &mut [Box<dyn Scorer>], values: &[f64], index: i64) {
 }
 
 /// The same through a bank of one type of scorer, which finds each series by its key.
-fn bank_nanoseconds<S: Scorer>(make: impl Fn() -> S + Send + Sync + 'static) -> f64 {
-    let (mut bank, mut scores) = (ScorerBank::new(make), Vec::new());
+fn bank_nanoseconds<S: Scorer>(
+    n: usize,
+    blocks: (usize, Duration),
+    make: impl Fn() -> S + Send + Sync + 'static,
+) -> f64 {
+    let (mut bank, mut scores) = (ScorerBank::new(make).max_series(n), Vec::new());
     let mut round = |values: &[f64], index: i64| {
         let batch: Vec<(u64, Sample)> =
             values.iter().zip(0..).map(|(value, key)| (key, Sample { at: at(index), value: *value })).collect();
@@ -94,9 +100,9 @@ fn bank_nanoseconds<S: Scorer>(make: impl Fn() -> S + Send + Sync + 'static) -> 
         began.elapsed()
     };
     for index in 0..BANK_WARM {
-        round(&values(SERIES, index), index);
+        round(&values(n, index), index);
     }
-    fastest(SERIES, BANK_WARM, round)
+    fastest(n, BANK_WARM, blocks, round)
 }
 
 fn forests() -> Vec<Forest> {
@@ -126,8 +132,8 @@ fn values(n: usize, index: i64) -> Vec<f64> {
 
 /// Nanoseconds a point in the fastest block of rounds: what else the machine does only ever adds to it. A
 /// block, since a scorer may put off some of its work to each so manyth value.
-fn nanoseconds(n: usize, from: i64, mut round: impl FnMut(&[f64], i64)) -> f64 {
-    fastest(n, from, |values, index| {
+fn nanoseconds(n: usize, blocks: (usize, Duration), from: i64, mut round: impl FnMut(&[f64], i64)) -> f64 {
+    fastest(n, from, blocks, |values, index| {
         let began = Instant::now();
         round(values, index);
         began.elapsed()
@@ -135,13 +141,18 @@ fn nanoseconds(n: usize, from: i64, mut round: impl FnMut(&[f64], i64)) -> f64 {
 }
 
 /// The same of rounds that say themselves how long they took.
-fn fastest(n: usize, from: i64, mut round: impl FnMut(&[f64], i64) -> Duration) -> f64 {
+fn fastest(
+    n: usize,
+    from: i64,
+    (least, time): (usize, Duration),
+    mut round: impl FnMut(&[f64], i64) -> Duration,
+) -> f64 {
     let started = Instant::now();
-    let (mut best, mut index) = (Duration::MAX, from);
-    while index < from + 2 * BLOCK || started.elapsed() < ENOUGH {
-        let block = (index..index + BLOCK).map(|index| round(&values(n, index), index)).sum();
-        best = best.min(block);
-        index += BLOCK;
+    let (mut best, mut blocks) = (Duration::MAX, 0);
+    while blocks < least || started.elapsed() < time {
+        let first = from + blocks as i64 * BLOCK;
+        best = best.min((first..first + BLOCK).map(|index| round(&values(n, index), index)).sum());
+        blocks += 1;
     }
     best.as_nanos() as f64 / (n as f64 * BLOCK as f64)
 }
@@ -168,16 +179,18 @@ fn tables(_: &mut Criterion) {
     let before = resident();
     let mut forests = forests();
     let size = (resident() - before) / FORESTS;
-    let baseline = nanoseconds(FORESTS, FOREST_WARM, |values, _| forest_round(&mut forests, values));
+    let baseline = nanoseconds(FORESTS, TABLE, FOREST_WARM, |values, _| forest_round(&mut forests, values));
     drop(forests);
     line("rcf3", baseline, baseline, &format!("{size} (resident)"));
     for name in scorer_names() {
         let mut fleet = fleet(name, SERIES);
-        let time = nanoseconds(SERIES, WARM, |values, index| round(&mut fleet, values, index));
+        let time = nanoseconds(SERIES, TABLE, WARM, |values, index| round(&mut fleet, values, index));
         line(name, time, baseline, &bytes(&fleet).to_string());
     }
-    let banks =
-        [("seasonal_zscore", bank_nanoseconds(SeasonalZScore::default)), ("mad", bank_nanoseconds(Mad::default))];
+    let banks = [
+        ("seasonal_zscore", bank_nanoseconds(SERIES, TABLE, SeasonalZScore::default)),
+        ("mad", bank_nanoseconds(SERIES, TABLE, Mad::default)),
+    ];
     for (name, time) in banks {
         line(&format!("{name}` in a `ScorerBank"), time, baseline, "");
     }
@@ -187,10 +200,22 @@ fn tables(_: &mut Criterion) {
         let mut first = None;
         for n in CURVE {
             let mut fleet = fleet(name, n);
-            let time = nanoseconds(n, WARM, |values, index| round(&mut fleet, values, index));
+            let time = nanoseconds(n, CURVE_BLOCKS, WARM, |values, index| round(&mut fleet, values, index));
             let times = time / *first.get_or_insert(time);
             println!("| `{name}` | {n} | {time:.0} | {times:.1} | {} |", bytes(&fleet) * n / 1_000_000);
         }
+    }
+    bank_curve("mad", Mad::default);
+    bank_curve("seasonal_zscore", SeasonalZScore::default);
+}
+
+/// The same in a bank, which fetches the memory of several series at once.
+fn bank_curve<S: Scorer>(name: &str, make: impl Fn() -> S + Copy + Send + Sync + 'static) {
+    let mut first = None;
+    for n in CURVE {
+        let time = bank_nanoseconds(n, CURVE_BLOCKS, make);
+        let times = time / *first.get_or_insert(time);
+        println!("| `{name}` in a `ScorerBank` | {n} | {time:.0} | {times:.1} | |");
     }
 }
 

@@ -169,6 +169,11 @@ impl Scorer for Mad {
     fn window(&self) -> Option<Duration> {
         Some(self.samples.span())
     }
+
+    fn prefetch(&self) {
+        self.middle.prefetch();
+        self.samples.prefetch(0);
+    }
 }
 
 #[cfg(test)]

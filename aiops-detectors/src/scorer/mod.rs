@@ -209,6 +209,11 @@ pub trait Scorer: fmt::Debug + Send + Sync + 'static {
     fn window(&self) -> Option<Duration> {
         None
     }
+
+    /// Reads what the next `observe` will have to wait for, and changes nothing: called for some series
+    /// before the first of them is scored, it lets the machine fetch the memory of all of them at once. A
+    /// [`ScorerBank`] does so.
+    fn prefetch(&self) {}
 }
 
 impl Scorer for Box<dyn Scorer> {
@@ -242,6 +247,10 @@ impl Scorer for Box<dyn Scorer> {
 
     fn window(&self) -> Option<Duration> {
         (**self).window()
+    }
+
+    fn prefetch(&self) {
+        (**self).prefetch();
     }
 }
 

@@ -170,6 +170,14 @@ impl Samples {
         (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
     }
 
+    /// Reads the oldest sample and the first `n` of the others, a cache line of them at a time.
+    pub(super) fn prefetch(&self, n: usize) {
+        const LINE: usize = 64 / size_of::<Slot>();
+        for index in (0..=n).step_by(LINE) {
+            std::hint::black_box(self.slots.get(index).map(|slot| slot.value));
+        }
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
     }

@@ -117,6 +117,10 @@ impl Scorer for SeasonalZScore {
     fn window(&self) -> Option<Duration> {
         Some(Duration::from_nanos(self.window.unsigned_abs()))
     }
+
+    fn prefetch(&self) {
+        self.samples.prefetch(self.end);
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ const DEFAULT_MAX_SERIES: usize = 100_000;
 /// Time without a sample after which a series may be forgotten, unless the host says otherwise.
 const DEFAULT_IDLE_AFTER: Duration = Duration::from_secs(7 * 86_400);
 
+/// Series whose memory is fetched at once.
+const AHEAD: usize = 8;
+
 /// One scorer for each of many series, scored a batch at a time.
 ///
 /// The numbers are those of a scorer alone; each series costs its scorer, its key twice and some 40
@@ -128,15 +131,19 @@ impl<K: Clone + Eq + Hash, S: Scorer> ScorerBank<K, S> {
         scores.clear();
         scores.reserve(samples.len());
         let mut guess = 0;
-        for (key, sample) in samples {
-            let score = match self.place(key, guess, sample.at) {
-                Some(place) => {
-                    guess = place + 1;
-                    self.slots[place].observe(*sample)
-                }
+        for samples in samples.chunks(AHEAD) {
+            let mut places = [None; AHEAD];
+            for (place, (key, sample)) in places.iter_mut().zip(samples) {
+                *place = self.place(key, guess, sample.at);
+                guess = place.map_or(guess, |place| place + 1);
+            }
+            for place in places.into_iter().flatten() {
+                self.slots[place].scorer.prefetch();
+            }
+            scores.extend(samples.iter().zip(places).map(|((_, sample), place)| match place {
+                Some(place) => self.slots[place].observe(*sample),
                 None => Score::none(sample.value, DataState::Error),
-            };
-            scores.push(score);
+            }));
         }
     }
 
