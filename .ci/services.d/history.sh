@@ -2,7 +2,7 @@
 # samples whenever they run. aiops-detectors/tests/real_servers/main.rs knows the rules.
 
 # OpenMetrics text: a sample a minute. Checkout is 400 higher in the last half hour; "gap" has none in
-# the second hour.
+# the second hour; of 60 requests a minute one in ten fails in the last half hour.
 made_history() {
   awk 'BEGIN {
     start = 1795132800; minutes = 2880
@@ -18,6 +18,12 @@ made_history() {
     print "# TYPE aiops_test_odd gauge"
     split("NaN +Inf -Inf 1.5e+21 1e-07", odd, " ")
     for (k = 1; k <= 5; k++) printf "aiops_test_odd{k=\"%d\"} %s %d\n", k, odd[k], start
+    print "# TYPE aiops_test_requests counter"
+    for (c = 0; c < 2; c++)
+      for (i = 0; i <= minutes; i++) {
+        failed = i > minutes - 30 ? (i - minutes + 30) * 6 : 0
+        printf "aiops_test_requests_total{code=\"%d\"} %d %d\n", c ? 500 : 200, c ? failed : i * 60 - failed, start + i * 60
+      }
     print "# EOF"
   }'
 }

@@ -89,6 +89,11 @@ impl ProbeError {
         Self { what: what.into(), retryable: true, source: source.into() }
     }
 
+    /// An error that stays until a person changes something.
+    pub fn permanent(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self { what: what.into(), retryable: false, source: source.into() }
+    }
+
     /// Whether asking again may help.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -8,6 +8,7 @@ mod alertmanager;
 mod endpoint;
 mod error;
 mod prometheus;
+mod slo;
 
 /// Re-exported, since the host passes its client in.
 pub use reqwest;
@@ -19,5 +20,7 @@ pub use self::alertmanager::{
 pub use self::endpoint::{Endpoint, InvalidEndpoint};
 pub use self::error::{ClientError, ClientErrorKind};
 pub use self::prometheus::{
-    PartialAnswers, Prometheus, PrometheusAlert, PrometheusAnswer, PrometheusSource, PrometheusValue,
+    InvalidTemplate, PartialAnswers, Prometheus, PrometheusAlert, PrometheusAnswer, PrometheusProbe, PrometheusSource,
+    PrometheusValue,
 };
+pub use self::slo::{BurnLimit, InvalidSlo, Sli, Slo, SloBurnRate};

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use aiops_core::{Detector, Sighting, Tick};
-use aiops_detectors::client::{ClientErrorKind, Endpoint, Prometheus, PrometheusSource, PrometheusValue, reqwest};
+use aiops_core::testing::check_probe;
+use aiops_core::{ContextQuery, ContextSource, Detector, Probe, ProbeQuery, Sighting, Tick};
+use aiops_detectors::client::{
+    ClientErrorKind, Endpoint, Prometheus, PrometheusProbe, PrometheusSource, PrometheusValue, Sli, Slo, SloBurnRate,
+    reqwest,
+};
 use aiops_detectors::testing::check_sample_source;
 use aiops_detectors::{Mad, SampleSource, SeriesDetector, SeriesDetectorBuilder};
 
@@ -118,4 +122,48 @@ async fn prometheus_a_detector_warm_from_history_sees_the_fault_and_equals_one_t
     let restarted = builder(2_080).build().unwrap();
     restarted.evaluate(tick(MINUTES)).await.unwrap();
     assert_eq!(restarted.save(), never_stopped.save());
+}
+
+#[tokio::test]
+#[ignore = "needs prometheus: .ci/services up prometheus"]
+async fn prometheus_burn_rates_and_probes_from_counters() {
+    let requests = |code: &str| format!("sum(rate(aiops_test_requests_total{{{code}}}[$window]))");
+    let (good, bad, total) = (requests(r#"code="200""#), requests(r#"code="500""#), requests(""));
+    let sli = [Sli::Good { good, total: total.clone() }, Sli::Bad { bad, total: total.clone() }];
+    let end = at(MINUTES);
+    for sli in sli {
+        let slo = Slo::new("checkout", "availability", 0.999, sli).unwrap();
+        let event = aiops_core::testing::samples::event("checkout", "1", end);
+        let query = ContextQuery::new(event, "inc-1".into(), end, end + Duration::from_secs(10));
+        let found = SloBurnRate::new(prometheus(), [slo]).gather(&query).await.unwrap();
+        // One request in ten fails in the last half hour.
+        for (window, rate) in [("5m", 100.0), ("30m", 100.0), ("1h", 50.0), ("2h", 25.0), ("6h", 100.0 / 12.0)] {
+            let found = found[0].data["burn_rates"][window].as_f64().unwrap();
+            assert!((found / rate - 1.0).abs() < 0.05, "{window}: {found}, not {rate}");
+        }
+        let text = &found[0].text;
+        assert!(
+            text.starts_with("checkout availability (99.9 %) burns its budget at 5")
+                && text.ends_with("page from 14.4"),
+            "{text}"
+        );
+    }
+    // Where all fail nothing is good, and there is no series of it.
+    let all = Sli::Good { good: requests(r#"code="none""#), total };
+    let slo = Slo::new("checkout", "availability", 0.5, all).unwrap();
+    let event = aiops_core::testing::samples::event("checkout", "1", end);
+    let query = ContextQuery::new(event, "inc-1".into(), end, end + Duration::from_secs(10));
+    let found = SloBurnRate::new(prometheus(), [slo]).gather(&query).await.unwrap();
+    assert_eq!(found[0].data["burn_rates"]["5m"], 2.0, "{}", found[0].text);
+
+    let probe = PrometheusProbe::new(prometheus())
+        .number("failed", r#"sum(increase(aiops_test_requests_total{code="$code"}[10m]))"#)
+        .unwrap();
+    let failed = |code: &str| {
+        ProbeQuery::new("failed", end, end + Duration::from_secs(10))
+            .labels([("code".to_owned(), code.to_owned())].into())
+    };
+    let known = probe.read(&failed("500")).await.unwrap().value.unwrap();
+    assert!((known - 60.0).abs() < 7.0, "{known}");
+    check_probe(&probe, failed("500"), failed("x\"} or vector(1) #")).await.unwrap();
 }

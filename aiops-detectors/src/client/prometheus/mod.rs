@@ -1,6 +1,8 @@
 //! Prometheus, and what speaks its API: VictoriaMetrics, Mimir, Thanos.
 
 mod decode;
+mod probe;
+pub(super) mod promql;
 mod source;
 
 use std::collections::BTreeMap;
@@ -11,6 +13,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use self::decode::{AlertsData, Elements, Envelope, QueryData};
+pub use self::probe::PrometheusProbe;
+pub use self::promql::InvalidTemplate;
 pub use self::source::{PartialAnswers, PrometheusSource};
 use super::endpoint::{Call, Endpoint};
 use super::error::{ClientError, ClientErrorKind, shape};
@@ -234,7 +238,7 @@ fn decode<'a, D: Deserialize<'a>, T>(
     Ok(PrometheusAnswer { value, warnings, infos, partial })
 }
 
-fn call(name: &'static str) -> Call {
+pub(super) fn call(name: &'static str) -> Call {
     Call { system: SYSTEM, name, refusal }
 }
 
