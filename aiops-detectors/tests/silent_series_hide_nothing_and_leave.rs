@@ -133,7 +133,7 @@ async fn without_a_look_back_it_starts_at_the_first_evaluation() {
 #[tokio::test]
 async fn a_series_is_forgotten_when_its_source_is_silent_whatever_stands_in_for_its_samples() {
     let nan = Series::new(pod("nan"), vec![Sample { at: at(0), value: f64::NAN }]);
-    for missing in [MissingSamples::Zero, MissingSamples::Unknown] {
+    for missing in [MissingSamples::Zero, MissingSamples::Previous, MissingSamples::Ignore] {
         let source = MemorySource::new("m", vec![series("gone", 0, 10, 0..0), nan.clone()]);
         let detector = builder(source).missing(missing).idle_after(Duration::from_secs(3_000)).build().unwrap();
         look(&detector, 10).await;
@@ -145,6 +145,104 @@ async fn a_series_is_forgotten_when_its_source_is_silent_whatever_stands_in_for_
         look(&detector, 111).await;
         assert_eq!(detector.series(), 0, "{missing:?}");
     }
+}
+
+#[tokio::test]
+async fn the_previous_value_stands_until_the_next_one() {
+    // A gauge that only tells changes: up at 100, down again at 160.
+    let mut level = series("p", 0, 100, 0..0);
+    level.samples.extend([(100, 90.0), (160, 10.0)].map(|(index, value)| Sample { at: at(index * STEP), value }));
+    let scorer = || Mad::new(1_000);
+    for (missing, wanted) in [(MissingSamples::Previous, "firing"), (MissingSamples::Ignore, "stale")] {
+        let detector = SeriesDetector::builder("Level", MemorySource::new("m", vec![level.clone()]), scorer())
+            .service("cart")
+            .missing(missing)
+            .build()
+            .unwrap();
+        look(&detector, 101).await;
+        let saved = detector.save();
+        for index in 102..130 {
+            look(&detector, index).await;
+        }
+        let seen = look(&detector, 130).await;
+        let told = match seen[..] {
+            [Sighting::Firing(_)] => "firing",
+            [Sighting::Unknown(_, DataState::Stale)] => "stale",
+            _ => "something else",
+        };
+        assert_eq!(told, wanted, "{missing:?}: {seen:?}");
+        assert!(matches!(look(&detector, 161).await[..], [Sighting::Normal(_)]), "{missing:?}");
+
+        detector.restore(&saved).unwrap();
+        assert_eq!(fires(&look(&detector, 103).await), missing == MissingSamples::Previous, "known after a restart");
+    }
+}
+
+#[tokio::test]
+async fn silence_is_an_alert_of_its_own_where_the_host_says_so() {
+    // One replica is replaced at 100; at 200 both are silent until 260.
+    let mut new = series("new", 90, 200, 0..0);
+    new.samples.extend(series("new", 260, 300, 0..0).samples);
+    let source = std::sync::Arc::new(Failing(
+        MemorySource::new("m", vec![series("old", 0, 100, 0..0), new]),
+        AtomicBool::new(false),
+    ));
+    let detector = builder(std::sync::Arc::<Failing>::clone(&source)).missing(MissingSamples::Alert).build().unwrap();
+    let mut told: Vec<(i64, &str)> = Vec::new();
+    for index in 95..290 {
+        // Nobody knows whether a source that does not answer is silent.
+        source.1.store((150..190).contains(&index), Ordering::Relaxed);
+        let Ok(seen) = detector.evaluate(Tick::new(at(index * STEP), at(index * STEP + STEP))).await else {
+            continue;
+        };
+        let [_, silence] = &seen.sightings[..] else { panic!("{seen:?}") };
+        let now = match silence {
+            Sighting::Firing(event) if event.alertname() == "LatencyNoData" => {
+                assert_eq!(event.signal.extra["state"], "no data");
+                "silent"
+            }
+            Sighting::Normal(identity) if identity.alertname == "LatencyNoData" => "heard",
+            other => panic!("{other:?}"),
+        };
+        if told.last().is_none_or(|(_, before)| *before != now) {
+            told.push((index, now));
+        }
+    }
+    // Five intervals after the last sample, at 199, and with the first at 260.
+    assert_eq!(told, [(95, "heard"), (205, "silent"), (261, "heard")]);
+}
+
+#[tokio::test]
+async fn the_status_says_what_is_known_of_each_series() {
+    let source = std::sync::Arc::new(Failing(
+        MemorySource::new("m", vec![series("a", 0, 200, 100..101), series("late", 140, 160, 0..0)]),
+        AtomicBool::new(false),
+    ));
+    let detector = builder(std::sync::Arc::<Failing>::clone(&source)).build().unwrap();
+    assert_eq!(detector.status().state, DataState::NoData);
+    look(&detector, 20).await;
+    assert_eq!(detector.status().state.to_string(), "warming (19 of 30)");
+    look(&detector, 101).await;
+    let status = detector.status();
+    assert_eq!((status.state, status.series[0].firing, status.read_to), (DataState::Ok, true, Some(at(101 * STEP))));
+    look(&detector, 150).await;
+    let states = |status: &aiops_detectors::SeriesDetectorStatus| -> Vec<String> {
+        status.series.iter().map(|series| series.state.to_string()).collect()
+    };
+    assert_eq!(states(&detector.status()), ["ok", "warming (9 of 30)"]);
+    look(&detector, 170).await;
+    assert_eq!(states(&detector.status()), ["ok", "stale"]);
+    assert_eq!(detector.status().series[1].last, Some(at(159 * STEP)));
+
+    source.1.store(true, Ordering::Relaxed);
+    detector.evaluate(Tick::new(at(171 * STEP), at(172 * STEP))).await.unwrap_err();
+    let status = detector.status();
+    assert_eq!((status.state, states(&status)), (DataState::Error, vec!["error".to_owned(); 2]));
+    assert!(status.error.unwrap().contains("connection refused"));
+    source.1.store(false, Ordering::Relaxed);
+    look(&detector, 172).await;
+    let status = detector.status();
+    assert_eq!((status.state, status.error), (DataState::Ok, None));
 }
 
 #[tokio::test]

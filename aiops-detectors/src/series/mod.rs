@@ -2,6 +2,7 @@
 
 mod builder;
 mod rule;
+mod status;
 mod track;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use aiops_core::{
     DataState, DetectionEvent, Detector, DetectorError, Evaluation, EventKind, Identity, ServiceName, Severity,
-    Sighting, Signal, Tick, time,
+    Sighting, Signal, Tick, error_chain, time,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -18,9 +19,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::builder::{InvalidSeriesDetector, SeriesDetectorBuilder};
 pub use self::rule::{Direction, SeriesRule};
+pub use self::status::{SeriesDetectorStatus, SeriesStatus};
 use self::track::{Seen, Track};
 use crate::scorer::{Scorer, ScorerStateError};
-use crate::source::{Labels, SampleSource, Series};
+use crate::source::{Labels, Sample, SampleSource, Series};
 
 /// Where the service of a series comes from.
 #[derive(Debug, Clone)]
@@ -34,10 +36,17 @@ enum Service {
 pub enum MissingSamples {
     /// It keeps its last verdict until it is stale, then it is unknown.
     #[default]
-    Unknown,
+    Ignore,
     /// It is taken as 0: no requests are no requests (user reports, row 20). For a source that gives a
     /// sample in each evaluation interval; where samples come late, with an evaluation delay.
     Zero,
+    /// Its last value stands until the next one comes, for a source that only tells changes. An anomaly goes
+    /// on until then, or until the series is forgotten.
+    Previous,
+    /// As `Ignore`, and silence is an anomaly of its own: where all series of an identity are stale, an alert
+    /// fires whose name is the detector's with `NoData` behind it. It ends with the next sample, or with the
+    /// series being forgotten. A read that fails is no silence.
+    Alert,
 }
 
 /// Watches many series of one source with one rule; see [`SeriesDetector::builder`].
@@ -69,6 +78,11 @@ pub struct SeriesDetector<S> {
 struct State {
     /// Up to where the source was read.
     read_to: Option<Timestamp>,
+    /// Up to where the newest evaluation wanted to read, and why it could not.
+    wanted: Option<Timestamp>,
+    failed: Option<String>,
+    /// The state that was told last.
+    told: Option<&'static str>,
     tracks: BTreeMap<Labels, Track>,
 }
 
@@ -79,6 +93,8 @@ struct Saved {
     tracks: Vec<track::Saved>,
 }
 
+/// Behind the name of an alert for silence.
+const NO_DATA: &str = "NoData";
 /// Version of the saved state of a detector.
 const STATE_VERSION: u32 = 2;
 
@@ -138,7 +154,8 @@ impl<S: SampleSource> SeriesDetector<S> {
             metrics::counter!("aiops_series_refused_total", "detector" => self.alertname.clone())
                 .increment(over as u64);
         }
-        *self.state() = State { read_to: saved.read_to, tracks: tracks.into_iter().collect() };
+        let tracks = tracks.into_iter().collect();
+        *self.state() = State { read_to: saved.read_to, wanted: saved.read_to, tracks, ..State::default() };
         Ok(())
     }
 
@@ -146,12 +163,15 @@ impl<S: SampleSource> SeriesDetector<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn identity(&self, labels: &Labels) -> Identity {
-        let service = match &self.service {
+    fn service_of(&self, labels: &Labels) -> ServiceName {
+        match &self.service {
             Service::Fixed(service) => service.clone(),
             Service::Label(name) => labels.get(name).map(String::as_str).unwrap_or_default().into(),
-        };
-        let mut identity = Identity::new(self.kind.clone(), service, &self.alertname);
+        }
+    }
+
+    fn identity(&self, labels: &Labels) -> Identity {
+        let mut identity = Identity::new(self.kind.clone(), self.service_of(labels), &self.alertname);
         identity.labels.clone_from(labels);
         identity
     }
@@ -171,10 +191,15 @@ impl<S: SampleSource> SeriesDetector<S> {
             let track = state.tracks.entry(series.labels).or_insert_with(|| Track::new(self.prototype.fresh(), to));
             track.take(&series.samples, &self.rule, fresh_from, to);
         }
-        if self.missing == MissingSamples::Zero {
-            let at = time::minus(to, Duration::from_nanos(1));
-            for track in state.tracks.values_mut().filter(|track| track.last_at.is_none_or(|last| last < from)) {
-                track.feed(&[crate::source::Sample { at, value: 0.0 }], &self.rule, fresh_from, to);
+        let at = time::minus(to, Duration::from_nanos(1));
+        for track in state.tracks.values_mut().filter(|track| track.last_at.is_none_or(|last| last < from)) {
+            let value = match self.missing {
+                MissingSamples::Zero => Some(0.0),
+                MissingSamples::Previous => track.last_value,
+                MissingSamples::Ignore | MissingSamples::Alert => None,
+            };
+            if let Some(value) = value {
+                track.feed(&[Sample { at, value }], &self.rule, fresh_from, to);
             }
         }
         let idle_from = time::minus(to, self.idle_after);
@@ -224,7 +249,43 @@ impl<S: SampleSource> SeriesDetector<S> {
                 worst.insert(key, (rank, size, sighting));
             }
         }
-        worst.into_values().map(|(_, _, sighting)| sighting).collect()
+        let mut seen: Vec<Sighting> = worst.into_values().map(|(_, _, sighting)| sighting).collect();
+        if self.missing == MissingSamples::Alert {
+            seen.extend(self.silence(state, stale_from, now));
+        }
+        Evaluation::from_iter(seen)
+    }
+
+    /// Whether an identity is silent: one sighting each.
+    fn silence(&self, state: &State, stale_from: Timestamp, now: Timestamp) -> Vec<Sighting> {
+        let mut newest: BTreeMap<(ServiceName, String), (Timestamp, &Labels)> = BTreeMap::new();
+        for (labels, track) in &state.tracks {
+            let heard = track.last_at.unwrap_or(track.heard);
+            let entry = newest.entry((self.service_of(labels), self.key_of(labels))).or_insert((heard, labels));
+            if heard > entry.0 {
+                *entry = (heard, labels);
+            }
+        }
+        let sighting = |(heard, labels): (Timestamp, &Labels)| {
+            let alertname = format!("{}{NO_DATA}", self.alertname);
+            let mut identity = self.identity(labels);
+            if heard >= stale_from {
+                identity.alertname = alertname;
+                return Sighting::Normal(identity);
+            }
+            let signal = Signal::default()
+                .window(self.stale_after)
+                .with("state", DataState::NoData.to_string())
+                .with("last_sample", heard.to_string());
+            let event =
+                DetectionEvent::builder(self.kind.clone(), identity.service, self.rule.severity, now, &self.alertname)
+                    .labels(labels.clone())
+                    .alertname(alertname)
+                    .signal(signal)
+                    .build();
+            Sighting::Firing(Box::new(event))
+        };
+        newest.into_values().map(sighting).collect()
     }
 
     /// Series with equal values here are one identity: only the service tells them apart, unless the
@@ -292,13 +353,18 @@ impl<S: SampleSource> Detector for SeriesDetector<S> {
             state.read_to.get_or_insert(to);
             return Ok(self.sightings(&state, to));
         }
-        let read = self.source.read(from, to).await.map_err(|error| {
-            if error.is_retryable() {
-                DetectorError::retryable(&self.alertname, error)
-            } else {
-                DetectorError::permanent(&self.alertname, error)
+        match self.source.read(from, to).await {
+            Ok(read) => {
+                let evaluation = self.judge(read.series, from, to);
+                self.note(to, None);
+                Ok(evaluation)
             }
-        })?;
-        Ok(self.judge(read.series, from, to))
+            Err(error) => {
+                self.note(to, Some(error_chain(&error)));
+                let retryable = error.is_retryable();
+                let wrap = if retryable { DetectorError::retryable } else { DetectorError::permanent };
+                Err(wrap(&self.alertname, error))
+            }
+        }
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Track {
     scorer: Box<dyn Scorer>,
     /// Time of the newest sample, one put in for a missing one included.
     pub(super) last_at: Option<Timestamp>,
+    /// The newest value of the source that is a number.
+    pub(super) last_value: Option<f64>,
     /// When the source last gave a sample that was taken; before the first one, when the series was new.
     pub(super) heard: Timestamp,
     /// Since when the conditions hold.
@@ -48,6 +50,8 @@ pub(super) struct Track {
 pub(super) struct Saved {
     labels: Labels,
     last_at: Option<Timestamp>,
+    #[serde(default)]
+    last_value: Option<f64>,
     heard: Timestamp,
     holds_since: Option<Timestamp>,
     firing: bool,
@@ -58,7 +62,7 @@ impl Track {
     /// A series that is first given at `now`.
     pub(super) fn new(scorer: Box<dyn Scorer>, now: Timestamp) -> Self {
         let seen = Seen::Unknown(DataState::NoData);
-        Self { scorer, last_at: None, heard: now, holds_since: None, firing: false, seen }
+        Self { scorer, last_at: None, last_value: None, heard: now, holds_since: None, firing: false, seen }
     }
 
     /// Feeds samples of the source; see [`feed`](Self::feed).
@@ -67,6 +71,8 @@ impl Track {
         self.feed(samples, rule, fresh_from, to);
         if let Some(last) = self.last_at.filter(|_| self.last_at != before) {
             self.heard = last;
+            let newest = samples.iter().rev().find(|sample| sample.at <= last && sample.value.is_finite());
+            self.last_value = newest.map_or(self.last_value, |sample| Some(sample.value));
         }
     }
 
@@ -129,6 +135,7 @@ impl Track {
         Saved {
             labels: labels.clone(),
             last_at: self.last_at,
+            last_value: self.last_value,
             heard: self.heard,
             holds_since: self.holds_since,
             firing: self.firing,
@@ -139,7 +146,7 @@ impl Track {
     pub(super) fn restore(saved: Saved, mut scorer: Box<dyn Scorer>) -> Result<(Labels, Self), ScorerStateError> {
         scorer.restore(saved.scorer.as_ref())?;
         let seen = Seen::Unknown(DataState::NoData);
-        let Saved { labels, last_at, heard, holds_since, firing, .. } = saved;
-        Ok((labels, Self { scorer, last_at, heard, holds_since, firing, seen }))
+        let Saved { labels, last_at, last_value, heard, holds_since, firing, .. } = saved;
+        Ok((labels, Self { scorer, last_at, last_value, heard, holds_since, firing, seen }))
     }
 }
