@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::context::{ContextQuery, ContextSource, Missing, TriageContext};
+use crate::context::{ContextKind, ContextQuery, ContextSource, Missing, TriageContext};
 use crate::error::error_chain;
 use crate::plugin::{Boxed, guarded, join_all};
 
@@ -41,5 +41,49 @@ pub async fn gather_context(
             .increment(1);
         missing.push(Missing { what: source.name().to_owned(), reason });
     }
-    TriageContext::assemble(findings, missing)
+    let context = TriageContext::assemble(findings, missing);
+    for (part, present) in parts(query, &context) {
+        let present = if present { "yes" } else { "no" };
+        metrics::counter!("aiops_context_parts_total", "part" => part, "present" => present).increment(1);
+    }
+    context
+}
+
+/// What a report needs to be specific, and whether it is there: vague reports start where it is not (field
+/// report, section 8.1).
+fn parts(query: &ContextQuery, context: &TriageContext) -> [(&'static str, bool); 6] {
+    let has = |kind: ContextKind| context.items.iter().any(|item| item.kind == kind);
+    let version = query.event.labels.get("service.version").is_some_and(|version| !version.is_empty());
+    [
+        ("service", !query.event.service.is_empty()),
+        ("version", version),
+        ("deploy", has(ContextKind::Deploy)),
+        ("log", has(ContextKind::Log)),
+        ("alert", has(ContextKind::Alert)),
+        ("slo", has(ContextKind::Slo)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::context::{ContextFinding, Trust};
+
+    #[test]
+    fn what_a_context_lacks_is_told_part_by_part() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut event = crate::testing::samples::event("cart", "1", now);
+        event.labels.insert("service.version".to_owned(), String::new());
+        let mut query = ContextQuery::new(event, "inc-1".into(), now, now);
+        let finding = |kind| ContextFinding::new(kind, Trust::System, "x");
+        let context = TriageContext::assemble(vec![finding(ContextKind::Log), finding(ContextKind::Slo)], Vec::new());
+        let present = |query: &ContextQuery, context: &TriageContext| -> Vec<&str> {
+            parts(query, context).into_iter().filter_map(|(part, present)| present.then_some(part)).collect()
+        };
+        assert_eq!(present(&query, &context), ["service", "log", "slo"]);
+        query.event.labels.insert("service.version".to_owned(), "1.4".to_owned());
+        assert_eq!(present(&query, &TriageContext::default()), ["service", "version"]);
+    }
 }

@@ -1,4 +1,4 @@
-//! The context source of burn rates and the probe, over a scripted Prometheus.
+//! The context source of burn rates, the probe and the service graph, over a scripted Prometheus.
 #![cfg(feature = "client")]
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aiops_core::testing::{check_context_source, check_probe, samples};
-use aiops_core::{ContextFinding, ContextQuery, ContextSource, DataState, Probe, ProbeQuery, Trust};
+use aiops_core::{ContextFinding, ContextQuery, ContextSource, DataState, DependencyGraph, Probe, ProbeQuery, Trust};
 use aiops_detectors::client::{BurnLimit, Endpoint, Prometheus, PrometheusProbe, Sli, Slo, SloBurnRate, reqwest};
 use aiops_detectors::jiff::Timestamp;
 
@@ -219,4 +219,20 @@ async fn a_probe_answers_one_number_or_says_why_not() {
     let mut late = number("error_ratio", &[("service", "late")]);
     late.deadline = now() + Duration::from_millis(50);
     assert!(probe.read(&late).await.unwrap_err().is_retryable());
+}
+
+#[tokio::test]
+async fn a_service_graph_is_read_from_its_metrics() {
+    let edge = |client: &str, server: &str| {
+        format!(r#"{{"metric":{{"client":"{client}","server":"{server}"}},"value":[1795575600,"3"]}}"#)
+    };
+    let edges = [edge("web", "cart"), edge("cart", "db"), edge("cart", "cart"), edge("", "lost")].join(",");
+    let double = Double::start(move |_, request| {
+        let query = request.parameter("query").unwrap();
+        assert!(query.contains("increase(traces_service_graph_request_total[1d])"), "{query}");
+        Reply::ok(format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{edges}]}}}}"#))
+    })
+    .await;
+    let answer = client(&double).service_graph(now(), Duration::from_secs(86_400)).await.unwrap();
+    assert_eq!(answer.value, DependencyGraph::new([("web", "cart"), ("cart", "db")]));
 }

@@ -3,6 +3,7 @@
 mod decode;
 mod probe;
 pub(super) mod promql;
+mod service_graph;
 mod source;
 
 use std::collections::BTreeMap;
