@@ -1,7 +1,7 @@
 //! Ten minutes of a server that is down, slow, or answers something else: no event begins or ends by it, the
 //! state of the data changes once and back, and all goes on by itself.
 #![cfg(feature = "client")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside `#[test]`
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

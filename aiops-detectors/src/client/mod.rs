@@ -7,6 +7,7 @@
 mod alertmanager;
 mod endpoint;
 mod error;
+mod loki;
 mod prometheus;
 mod slo;
 
@@ -19,6 +20,7 @@ pub use self::alertmanager::{
 };
 pub use self::endpoint::{Endpoint, InvalidEndpoint};
 pub use self::error::{ClientError, ClientErrorKind};
+pub use self::loki::{LogOrder, LogStream, Loki, LokiSource};
 pub use self::prometheus::{
     InvalidTemplate, PartialAnswers, Prometheus, PrometheusAlert, PrometheusAnswer, PrometheusProbe, PrometheusSource,
     PrometheusValue,

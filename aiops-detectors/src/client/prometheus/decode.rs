@@ -13,22 +13,22 @@ use crate::source::{Labels, Sample, Series};
 
 /// What stands around the data in every answer. An error may come with data, which is passed over.
 #[derive(Debug, Deserialize)]
-pub(super) struct Envelope<'a, D> {
+pub(in crate::client) struct Envelope<'a, D> {
     #[serde(borrow)]
-    pub(super) status: Cow<'a, str>,
+    pub(in crate::client) status: Cow<'a, str>,
     #[serde(rename = "errorType", default)]
-    pub(super) error_type: Option<String>,
+    pub(in crate::client) error_type: Option<String>,
     #[serde(default)]
-    pub(super) error: Option<String>,
+    pub(in crate::client) error: Option<String>,
     #[serde(default = "none")]
-    pub(super) data: Option<D>,
+    pub(in crate::client) data: Option<D>,
     #[serde(default)]
-    pub(super) warnings: Option<Vec<String>>,
+    pub(in crate::client) warnings: Option<Vec<String>>,
     #[serde(default)]
-    pub(super) infos: Option<Vec<String>>,
+    pub(in crate::client) infos: Option<Vec<String>>,
     /// VictoriaMetrics: a part of its storage did not answer.
     #[serde(rename = "isPartial", default)]
-    pub(super) is_partial: bool,
+    pub(in crate::client) is_partial: bool,
 }
 
 /// A default that asks nothing of `D`.

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use self::decode::{AlertsData, Elements, Envelope, QueryData};
+pub(super) use self::decode::Envelope;
+use self::decode::{AlertsData, Elements, QueryData};
 pub use self::probe::PrometheusProbe;
 pub use self::promql::InvalidTemplate;
 pub use self::source::{PartialAnswers, PrometheusSource};
@@ -226,17 +227,42 @@ fn decode<'a, D: Deserialize<'a>, T>(
     masked: impl FnOnce(String) -> String,
     take: impl FnOnce(D) -> Result<T, ClientError>,
 ) -> Result<PrometheusAnswer<T>, ClientError> {
+    let envelope: Envelope<'a, D> = read_body(call, body, masked)?;
     let malformed = |reason: &str| call.error(ClientErrorKind::Malformed, reason);
-    let envelope: Envelope<'a, D> = serde_json::from_slice(body).map_err(|error| malformed(&shape(&error)))?;
+    let value = take(envelope.data.ok_or_else(|| malformed("there is no data"))?)?;
+    let (warnings, infos) = (envelope.warnings.unwrap_or_default(), envelope.infos.unwrap_or_default());
+    let partial = envelope.is_partial || warnings.iter().any(|warning| !warning.starts_with(ANNOTATION));
+    Ok(PrometheusAnswer { value, warnings, infos, partial })
+}
+
+/// A body of status 200 that says that it holds an answer.
+pub(super) fn read_body<'a, D: Deserialize<'a>>(
+    call: &Call,
+    body: &'a [u8],
+    masked: impl FnOnce(String) -> String,
+) -> Result<Envelope<'a, D>, ClientError> {
+    let envelope: Envelope<'a, D> =
+        serde_json::from_slice(body).map_err(|error| call.error(ClientErrorKind::Malformed, &shape(&error)))?;
     if envelope.status != "success" {
         // A proxy that turns every status into 200.
         let text = masked(envelope.error.unwrap_or_default());
         return Err(call.error(kind_by_type(envelope.error_type.as_deref(), &text), &text));
     }
-    let value = take(envelope.data.ok_or_else(|| malformed("there is no data"))?)?;
-    let (warnings, infos) = (envelope.warnings.unwrap_or_default(), envelope.infos.unwrap_or_default());
-    let partial = envelope.is_partial || warnings.iter().any(|warning| !warning.starts_with(ANNOTATION));
-    Ok(PrometheusAnswer { value, warnings, infos, partial })
+    Ok(envelope)
+}
+
+/// The series of a metric query of a system that answers like Prometheus; none where there is no data.
+pub(super) fn metric_series(
+    call: &Call,
+    body: &[u8],
+    masked: impl FnOnce(String) -> String,
+) -> Result<Vec<Series>, ClientError> {
+    let envelope: Envelope<'_, QueryData<'_>> = read_body(call, body, masked)?;
+    match envelope.data.map(|data| value(call, data)).transpose()? {
+        None => Ok(Vec::new()),
+        Some(PrometheusValue::Vector(series) | PrometheusValue::Matrix(series)) => Ok(series),
+        Some(_) => Err(call.error(ClientErrorKind::Refused, "the expression gives no series")),
+    }
 }
 
 pub(super) fn call(name: &'static str) -> Call {
