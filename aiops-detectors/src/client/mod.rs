@@ -10,6 +10,7 @@ mod error;
 mod loki;
 mod prometheus;
 mod slo;
+mod tempo;
 
 /// Re-exported, since the host passes its client in.
 pub use reqwest;
@@ -26,3 +27,4 @@ pub use self::prometheus::{
     PrometheusValue,
 };
 pub use self::slo::{BurnLimit, InvalidSlo, Sli, Slo, SloBurnRate};
+pub use self::tempo::{FoundSpan, FoundTrace, Tempo, TempoAnswer, TempoSource};

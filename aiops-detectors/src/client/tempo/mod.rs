@@ -1,0 +1,136 @@
+//! Grafana Tempo: traces by search, and numbers from them.
+
+mod decode;
+mod source;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+pub use self::decode::{FoundSpan, FoundTrace};
+use self::decode::{MetricsBody, SearchBody};
+pub use self::source::TempoSource;
+use super::endpoint::{Call, Endpoint};
+use super::error::{ClientError, ClientErrorKind, shape};
+use crate::source::Series;
+
+const SYSTEM: &str = "tempo";
+
+/// Words of Tempo's limits on the range of one query (modules/frontend of Tempo 2).
+const LIMITS: [&str; 2] = ["range specified by start and end exceeds", "exceeds the limit"];
+
+/// A client of the Tempo HTTP API. Cheap to clone.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use aiops_detectors::client::{Endpoint, Tempo, reqwest};
+/// use aiops_detectors::{Adaptive, SeriesDetector};
+///
+/// # fn build() -> Result<(), Box<dyn std::error::Error>> {
+/// let tempo = Tempo::new(Endpoint::new("http://tempo:3200", reqwest::Client::new())?);
+/// let errors = tempo.range("{ status = error } | rate() by (resource.service.name)").named("span_errors");
+/// let detector = SeriesDetector::builder("SpanErrors", errors, Adaptive::default())
+///     .service_label("resource.service.name")
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Tempo {
+    endpoint: Endpoint,
+}
+
+/// The series of a TraceQL metrics query.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct TempoAnswer {
+    /// The series, each with its samples, oldest first.
+    pub series: Vec<Series>,
+    /// Whether Tempo says that a part of the data is missing, and in which words.
+    pub partial: Option<String>,
+}
+
+impl Tempo {
+    /// A client of the server at this endpoint.
+    #[must_use]
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint }
+    }
+
+    /// Traces that match a TraceQL expression in a range of whole seconds: the first `limit` that Tempo finds,
+    /// which need not be the newest, nor the same ones again.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`TooLarge`](ClientErrorKind::TooLarge) for a range beyond Tempo's bound.
+    pub async fn search(
+        &self,
+        expression: &str,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<FoundTrace>, ClientError> {
+        let call = call("search");
+        let (from, to, limit) = (seconds(from, false), seconds(to, true), limit.to_string());
+        let form = [("q", expression), ("start", &from), ("end", &to), ("limit", &limit)];
+        let body = self.endpoint.read(&call, "/api/search", &form).await?;
+        let body: SearchBody = parsed(&call, &body)?;
+        Ok(body.traces.unwrap_or_default().into_iter().map(FoundTrace::from).collect())
+    }
+
+    /// A TraceQL metrics expression, such as `{ status = error } | rate() by (resource.service.name)`, at every
+    /// step of a range of whole seconds.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`TooLarge`](ClientErrorKind::TooLarge) for a range beyond Tempo's bound.
+    pub async fn query_range(
+        &self,
+        expression: &str,
+        from: Timestamp,
+        to: Timestamp,
+        step: Duration,
+    ) -> Result<TempoAnswer, ClientError> {
+        let call = call("query_range");
+        let (from, to) = (seconds(from, false), seconds(to, true));
+        let step = format!("{}s", step.as_secs().max(1));
+        let form = [("q", expression), ("start", from.as_str()), ("end", &to), ("step", &step)];
+        let body = self.endpoint.read(&call, "/api/metrics/query_range", &form).await?;
+        let body: MetricsBody = parsed(&call, &body)?;
+        let partial = body.partial().map(|words| self.endpoint.masked(words));
+        Ok(TempoAnswer { series: body.series(), partial })
+    }
+}
+
+fn parsed<'a, T: Deserialize<'a>>(call: &Call, body: &'a [u8]) -> Result<T, ClientError> {
+    serde_json::from_slice(body).map_err(|error| call.error(ClientErrorKind::Malformed, &shape(&error)))
+}
+
+fn call(name: &'static str) -> Call {
+    Call { system: SYSTEM, name, refusal }
+}
+
+/// The error in an answer other than 2xx: its body is plain text.
+fn refusal(call: &Call, status: u16, body: &str) -> ClientError {
+    let text = body.trim();
+    // A proxy's page is nobody's reason.
+    let text = if text.starts_with('<') { "" } else { text };
+    let kind = match status {
+        401 | 403 => ClientErrorKind::Unauthorized,
+        404 => ClientErrorKind::NotFound,
+        408 | 499 | 504 => ClientErrorKind::Deadline,
+        413 => ClientErrorKind::TooLarge,
+        429 => ClientErrorKind::Throttled,
+        500.. => ClientErrorKind::Unavailable,
+        _ if LIMITS.iter().any(|words| text.contains(words)) => ClientErrorKind::TooLarge,
+        _ => ClientErrorKind::Refused,
+    };
+    call.error(kind, text).status(status)
+}
+
+/// Whole unix seconds, down or up.
+fn seconds(at: Timestamp, up: bool) -> String {
+    let nanos = at.as_nanosecond();
+    let down = nanos.div_euclid(1_000_000_000);
+    let whole = if up && nanos.rem_euclid(1_000_000_000) != 0 { down + 1 } else { down };
+    whole.to_string()
+}
