@@ -44,6 +44,7 @@ mod burst;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub mod client;
+mod deploy_metric;
 mod error_log_burst;
 mod error_logs;
 mod log_burst;
@@ -72,6 +73,7 @@ pub use crate::adaptive_log_burst::AdaptiveLogBurst;
 #[cfg_attr(docsrs, doc(cfg(any(feature = "client", feature = "server"))))]
 pub use crate::alert_mapping::AlertMapping;
 pub use crate::burst::{BURST_WINDOW_SECONDS, BurstState, BurstTest, BurstVerdict, CounterIncrements};
+pub use crate::deploy_metric::DeployMetric;
 pub use crate::error_log_burst::ErrorLogBurst;
 pub use crate::error_logs::{ErrorGroup, ErrorLogContext, ErrorLogs, ErrorSummary};
 pub use crate::log_burst::LogBurst;
