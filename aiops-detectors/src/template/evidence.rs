@@ -141,10 +141,10 @@ impl Evidence {
         let all = tokens(template);
         let ids: Vec<u64> = all.iter().enumerate().map(|(place, token)| id(place, token)).collect();
         let whole = sum(&ids);
-        if let Some(slot) = self.touch(whole) {
-            slot.sibling = true;
-            made.extend(slot.ripe(whole, &kept, || template.to_owned()));
-        }
+        // Also where no word was seen yet: one that comes later is to meet its sibling.
+        let slot = self.slot(whole, dropped);
+        slot.sibling = true;
+        made.extend(slot.ripe(whole, &kept, || template.to_owned()));
         let lettered: Vec<usize> = (0..all.len()).filter(|place| has_letter(all[*place])).collect();
         // One other word must stay.
         if lettered.len() < 2 {

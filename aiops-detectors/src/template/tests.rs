@@ -36,6 +36,18 @@ fn enough_different_words_in_one_place_make_a_group() {
 }
 
 #[test]
+fn a_value_counts_as_evidence_before_and_after_the_words() {
+    let lines = ["lost 17 again", "lost shop.a again", "no more"];
+    for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0]] {
+        let mut miner = TemplateMiner::default();
+        names(&mut miner, &order.map(|at| lines[at]));
+        let group = |at: usize| miner.resolve(fingerprint_line(lines[at].as_bytes()));
+        assert_eq!(group(0), group(1), "{order:?}");
+        assert_ne!(group(0), group(2), "{order:?}");
+    }
+}
+
+#[test]
 fn a_flood_that_never_repeats_evicts_itself() {
     let (mut miner, mut state) = (TemplateMiner::new(100), 1);
     for _ in 0..3 {
