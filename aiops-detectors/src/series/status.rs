@@ -103,7 +103,8 @@ impl<S: SampleSource> SeriesDetector<S> {
         (state.wanted, state.failed) = (Some(wanted), failed);
         for known in STATES {
             let count = state.tracks.values().filter(|track| name(self.state_of(&state, track)) == known).count();
-            metrics::gauge!("aiops_series_tracked", "detector" => self.alertname.clone(), "state" => known).set(count as f64);
+            metrics::gauge!("aiops_series_tracked", "detector" => self.alertname.clone(), "state" => known)
+                .set(count as f64);
         }
         let now = self.overall(&state);
         let before = state.told.replace(name(now));
