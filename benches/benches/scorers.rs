@@ -1,7 +1,7 @@
 //! Bars: on one core over 10,000 interleaved five-minute series, so that no state sits in a cache, the
 //! default scorer takes at least 20 times the points a second of the random cut forest of the crate
 //! `rcf3`, the simple ones 5 times those of the default; a point costs at most twice as much over
-//! 200,000 series, for the simple ones in a bank; memory a series. Baseline, in the same run: `rcf3`.
+//! 200,000 series; memory a series. Baseline, in the same run: `rcf3`.
 //!
 //! `cargo bench -p aiops-benches --bench scorers` prints the tables of docs/PERFORMANCE.md after
 //! criterion's own part; `-- --test` shortens that part.

@@ -311,6 +311,25 @@ impl Call {
     }
 }
 
+/// The error in an answer other than 2xx of a system that words it as plain text; `limits` are its words for too
+/// much at a time.
+pub(super) fn refused_in_text(call: &Call, status: u16, body: &str, limits: &[&str]) -> ClientError {
+    let text = body.trim();
+    // A proxy's page is nobody's reason.
+    let text = if text.starts_with('<') { "" } else { text };
+    let kind = match status {
+        401 | 403 => ClientErrorKind::Unauthorized,
+        404 => ClientErrorKind::NotFound,
+        408 | 499 | 504 => ClientErrorKind::Deadline,
+        413 => ClientErrorKind::TooLarge,
+        429 => ClientErrorKind::Throttled,
+        500.. => ClientErrorKind::Unavailable,
+        _ if limits.iter().any(|words| text.contains(words)) => ClientErrorKind::TooLarge,
+        _ => ClientErrorKind::Refused,
+    };
+    call.error(kind, text).status(status)
+}
+
 /// A try that failed, and whether another one is worth it.
 struct Failed {
     error: ClientError,

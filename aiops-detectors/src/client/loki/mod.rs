@@ -10,7 +10,7 @@ use jiff::Timestamp;
 pub use self::decode::LogStream;
 use self::decode::StreamData;
 pub use self::source::LokiSource;
-use super::endpoint::{Call, Endpoint};
+use super::endpoint::{Call, Endpoint, refused_in_text};
 use super::error::{ClientError, ClientErrorKind};
 use super::prometheus::{Envelope, metric_series, read_body};
 use crate::source::Series;
@@ -130,25 +130,8 @@ impl Loki {
 }
 
 fn call(name: &'static str) -> Call {
+    let refusal = |call: &Call, status, body: &str| refused_in_text(call, status, body, &LIMITS);
     Call { system: SYSTEM, name, refusal }
-}
-
-/// The error in an answer other than 2xx: its body is plain text, not JSON.
-fn refusal(call: &Call, status: u16, body: &str) -> ClientError {
-    let text = body.trim();
-    // A proxy's page is nobody's reason.
-    let text = if text.starts_with('<') { "" } else { text };
-    let kind = match status {
-        401 | 403 => ClientErrorKind::Unauthorized,
-        404 => ClientErrorKind::NotFound,
-        408 | 499 | 504 => ClientErrorKind::Deadline,
-        413 => ClientErrorKind::TooLarge,
-        429 => ClientErrorKind::Throttled,
-        500.. => ClientErrorKind::Unavailable,
-        _ if LIMITS.iter().any(|words| text.contains(words)) => ClientErrorKind::TooLarge,
-        _ => ClientErrorKind::Refused,
-    };
-    call.error(kind, text).status(status)
 }
 
 /// Unix nanoseconds, all that Loki keeps.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub use self::decode::{FoundSpan, FoundTrace};
 use self::decode::{MetricsBody, SearchBody};
 pub use self::source::TempoSource;
-use super::endpoint::{Call, Endpoint};
+use super::endpoint::{Call, Endpoint, refused_in_text};
 use super::error::{ClientError, ClientErrorKind, shape};
 use crate::source::Series;
 
@@ -106,25 +106,8 @@ fn parsed<'a, T: Deserialize<'a>>(call: &Call, body: &'a [u8]) -> Result<T, Clie
 }
 
 fn call(name: &'static str) -> Call {
+    let refusal = |call: &Call, status, body: &str| refused_in_text(call, status, body, &LIMITS);
     Call { system: SYSTEM, name, refusal }
-}
-
-/// The error in an answer other than 2xx: its body is plain text.
-fn refusal(call: &Call, status: u16, body: &str) -> ClientError {
-    let text = body.trim();
-    // A proxy's page is nobody's reason.
-    let text = if text.starts_with('<') { "" } else { text };
-    let kind = match status {
-        401 | 403 => ClientErrorKind::Unauthorized,
-        404 => ClientErrorKind::NotFound,
-        408 | 499 | 504 => ClientErrorKind::Deadline,
-        413 => ClientErrorKind::TooLarge,
-        429 => ClientErrorKind::Throttled,
-        500.. => ClientErrorKind::Unavailable,
-        _ if LIMITS.iter().any(|words| text.contains(words)) => ClientErrorKind::TooLarge,
-        _ => ClientErrorKind::Refused,
-    };
-    call.error(kind, text).status(status)
 }
 
 /// Whole unix seconds, down or up.
