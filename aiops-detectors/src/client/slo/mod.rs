@@ -146,7 +146,11 @@ impl ContextSource for SloBurnRate {
     async fn gather(&self, query: &ContextQuery) -> Result<Vec<ContextFinding>, ContextError> {
         let of_service =
             query.services.iter().flat_map(|service| self.slos.iter().filter(move |slo| slo.service == *service));
-        let slos: Vec<&Slo> = of_service.take(MAX_SLOS).collect();
+        let mut slos: Vec<&Slo> = of_service.collect();
+        if let Some(cut @ 1..) = slos.len().checked_sub(MAX_SLOS) {
+            metrics::counter!("aiops_slo_cut_total").increment(cut as u64);
+            slos.truncate(MAX_SLOS);
+        }
         let mut reads = JoinSet::new();
         for (place, slo) in slos.iter().enumerate() {
             let (prometheus, slo, now) = (self.prometheus.clone(), (*slo).clone(), query.now);
