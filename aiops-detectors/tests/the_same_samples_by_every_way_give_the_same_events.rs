@@ -1,5 +1,5 @@
-//! One series of samples in through CSV, push, Prometheus and OTLP in both encodings: the same sightings out,
-//! byte for byte but for the ids of events.
+//! One series of samples in through CSV, push, Prometheus, VictoriaMetrics and OTLP in both encodings: the same
+//! sightings out, byte for byte but for the ids of events.
 #![cfg(all(feature = "client", feature = "otlp"))]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside `#[test]`
 
@@ -17,25 +17,29 @@ use serde_json::{Value, json};
 mod http_double;
 use http_double::{Double, Reply, Request};
 
-/// 2026-11-20 00:00 UTC.
-const START: i64 = 1_795_132_800;
+/// 2026-11-20 00:10 UTC.
+const START: i64 = 1_795_133_400;
 const MINUTE: Duration = Duration::from_secs(60);
 const MINUTES: i64 = 200;
 const SERVICES: [&str; 2] = ["cart", "checkout"];
+/// The label that names them, by OTLP's rules and by PromQL's, which has no dots.
+const OF_OTLP: &str = "service.name";
+const OF_PROMQL: &str = "service";
 
 fn at(minute: i64) -> Timestamp {
     Timestamp::from_second(START + minute * 60).unwrap()
 }
 
-/// Numbers that no short decimal has; checkout is slow from the 150th minute to the 160th, and has a gap.
+/// Numbers with nine decimals, as many as VictoriaMetrics keeps of them; checkout is slow from the 150th minute to
+/// the 160th, and has a gap. The real servers have them as `aiops_test_ways` (.ci/services.d/history.sh).
 fn value(service: &str, minute: i64) -> Option<f64> {
     let slow = if service == "checkout" && (150..160).contains(&minute) { 2.0 } else { 0.0 };
     let gap = service == "checkout" && (100..104).contains(&minute);
-    (!gap).then(|| (minute % 13) as f64 / 30.0 + 0.1 + slow)
+    (!gap).then(|| format!("{:.9}", (minute % 13) as f64 / 30.0 + 0.1 + slow).parse().unwrap())
 }
 
-fn labels(service: &str) -> Labels {
-    Labels::from([("service.name".to_owned(), service.to_owned())])
+fn labels(name: &str, service: &str) -> Labels {
+    Labels::from([(name.to_owned(), service.to_owned())])
 }
 
 /// What is sent or pushed in a minute.
@@ -44,9 +48,9 @@ fn of_minute(minute: i64) -> impl Iterator<Item = (&'static str, f64)> {
 }
 
 /// Runs a detector minute by minute; `feed` brings what came in the minute before.
-async fn sightings(source: impl SampleSource, feed: impl Fn(i64)) -> Vec<String> {
+async fn sightings(label: &str, source: impl SampleSource, feed: impl Fn(i64)) -> Vec<String> {
     let detector = SeriesDetector::builder("Latency", source, Mad::default())
-        .service_label("service.name")
+        .service_label(label)
         .every(MINUTE)
         .unit("s")
         .build()
@@ -68,13 +72,13 @@ async fn sightings(source: impl SampleSource, feed: impl Fn(i64)) -> Vec<String>
     seen
 }
 
-fn csv() -> MemorySource {
+fn csv(label: &str) -> MemorySource {
     let series = SERVICES.map(|service| {
         let mut text = "timestamp,value\n".to_owned();
         for (minute, value) in (0..MINUTES).filter_map(|minute| Some((minute, value(service, minute)?))) {
             writeln!(text, "{},{value}", at(minute)).unwrap();
         }
-        Series::new(labels(service), read_csv(text.as_bytes()).unwrap().samples)
+        Series::new(labels(label, service), read_csv(text.as_bytes()).unwrap().samples)
     });
     MemorySource::new("csv", series.into())
 }
@@ -87,7 +91,7 @@ fn answer(request: &Request) -> Reply {
         .map(|service| {
             let of = |seconds| Some(json!([seconds, value(service, (seconds - START) / 60)?.to_string()]));
             let values: Vec<Value> = (start.max(START)..=end).step_by(60).filter_map(of).collect();
-            json!({"metric": labels(service), "values": values})
+            json!({"metric": labels(OF_OTLP, service), "values": values})
         })
         .filter(|series| series["values"] != json!([]))
         .collect();
@@ -128,7 +132,7 @@ fn as_protobuf(minute: i64) -> Vec<u8> {
 async fn by_otlp(encoding: OtlpEncoding, body: impl Fn(i64) -> Vec<u8>) -> Vec<String> {
     let source = OtlpSource::new("otlp", "latency", OtlpQuantity::Value, 100);
     let intake = OtlpIntake::new().metric(source.clone());
-    sightings(source, |minute| {
+    sightings(OF_OTLP, source, |minute| {
         let tally = intake.take_metrics(&body(minute), encoding, at(minute)).unwrap();
         assert_eq!((tally.rejected(), tally.unread), (0, 0), "{tally}");
     })
@@ -137,7 +141,7 @@ async fn by_otlp(encoding: OtlpEncoding, body: impl Fn(i64) -> Vec<u8>) -> Vec<S
 
 #[tokio::test]
 async fn the_same_events_by_every_way() {
-    let expected = sightings(csv(), |_| ()).await;
+    let expected = sightings(OF_OTLP, csv(OF_OTLP), |_| ()).await;
     let firing: Vec<_> = expected.iter().filter(|line| line.contains(" firing ")).collect();
     assert!(firing.len() >= 10 && firing.iter().all(|line| line.contains("\"service\":\"checkout\"")), "{firing:?}");
     let kinds: BTreeMap<_, usize> = expected.iter().fold(BTreeMap::new(), |mut kinds, line| {
@@ -147,9 +151,9 @@ async fn the_same_events_by_every_way() {
     assert_eq!(kinds.len(), 3, "firing, normal and unknown: {kinds:?}");
 
     let push = PushSource::new("push", 100);
-    let pushed = sightings(push.clone(), |minute| {
+    let pushed = sightings(OF_OTLP, push.clone(), |minute| {
         for (service, value) in of_minute(minute) {
-            push.offer(labels(service), Sample { at: at(minute), value }).unwrap();
+            push.offer(labels(OF_OTLP, service), Sample { at: at(minute), value }).unwrap();
         }
     })
     .await;
@@ -157,8 +161,25 @@ async fn the_same_events_by_every_way() {
 
     let double = Double::start(|_, request| answer(request)).await;
     let prometheus = Prometheus::new(Endpoint::new(&double.url, reqwest::Client::new()).unwrap());
-    assert_eq!(sightings(prometheus.range("latency").step(MINUTE), |_| ()).await, expected, "Prometheus");
+    let source = prometheus.range("latency").step(MINUTE);
+    assert_eq!(sightings(OF_OTLP, source, |_| ()).await, expected, "Prometheus");
 
     assert_eq!(by_otlp(OtlpEncoding::Json, as_json).await, expected, "OTLP in JSON");
     assert_eq!(by_otlp(OtlpEncoding::Protobuf, as_protobuf).await, expected, "OTLP in protobuf");
+}
+
+#[tokio::test]
+#[ignore = "needs prometheus and victoria-metrics: .ci/services up prometheus victoria-metrics"]
+async fn the_same_events_by_real_servers() {
+    let expected = sightings(OF_PROMQL, csv(OF_PROMQL), |_| ()).await;
+    let by_otlp_names = sightings(OF_OTLP, csv(OF_OTLP), |_| ()).await;
+    let renamed = |line: String| line.replace(OF_OTLP, OF_PROMQL);
+    assert_eq!(expected, by_otlp_names.into_iter().map(renamed).collect::<Vec<_>>(), "the name of the label");
+    for variable in ["PROM_URL", "VM_URL"] {
+        let url = std::env::var(variable).unwrap_or_else(|_| panic!("{variable}: run .ci/services up"));
+        let prometheus = Prometheus::new(Endpoint::new(&url, reqwest::Client::new()).unwrap());
+        // A bare name would repeat the last value in the gap; `max` drops the metric's name.
+        let source = prometheus.range("max by (service) (max_over_time(aiops_test_ways[59s]))").step(MINUTE);
+        assert_eq!(sightings(OF_PROMQL, source, |_| ()).await, expected, "{variable}");
+    }
 }
