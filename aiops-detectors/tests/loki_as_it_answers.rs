@@ -40,6 +40,8 @@ enum Quirk {
     NoTenant,
     /// 504 and text.
     Timeout,
+    /// 499 and text: whoever asked, or a proxy before it, went away.
+    Cancelled,
 }
 
 #[derive(Debug, Clone)]
@@ -156,6 +158,7 @@ async fn double(quirk: Quirk, entries: Vec<Entry>) -> Double {
             Reply::WithHeader(429, "Retry-After: 0", "too many outstanding requests".to_owned())
         }
         Quirk::NoTenant if !request.head.contains("x-scope-orgid") => Reply::Body(401, "no org id".to_owned()),
+        Quirk::Cancelled => Reply::Body(499, "The request was cancelled by the client.".to_owned()),
         Quirk::Timeout => Reply::Body(504, "request timed out, decrease the duration of the request".to_owned()),
         _ => answer(quirk, &entries, request),
     })
@@ -247,9 +250,11 @@ async fn refusals_are_read_from_plain_text() {
     assert_eq!((error.kind, error.status), (ClientErrorKind::Refused, Some(400)));
     assert!(error.reason.starts_with("log queries are not supported"), "{error}");
 
-    let late = double(Quirk::Timeout, recorded()).await;
-    let error = loki(&late).query("sum by (x) (count_over_time({}[5m]))", at(0)).await.unwrap_err();
-    assert_eq!(error.kind, ClientErrorKind::Deadline);
+    for quirk in [Quirk::Timeout, Quirk::Cancelled] {
+        let late = double(quirk, recorded()).await;
+        let error = loki(&late).query("sum by (x) (count_over_time({}[5m]))", at(0)).await.unwrap_err();
+        assert_eq!(error.kind, ClientErrorKind::Deadline, "{quirk:?}");
+    }
 
     let busy = double(Quirk::Throttles(usize::MAX), recorded()).await;
     let endpoint = Endpoint::new(&busy.url, reqwest::Client::new()).unwrap().retries(0);
