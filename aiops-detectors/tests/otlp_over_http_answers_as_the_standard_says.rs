@@ -6,8 +6,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aiops_core::Clock;
 use aiops_core::testing::{ManualClock, MetricRecorder};
-use aiops_core::{Clock, SystemClock};
 use aiops_detectors::jiff::Timestamp;
 use aiops_detectors::otlp::{OtlpHttpLimits, OtlpIntake, OtlpQuantity, OtlpSource, router};
 use aiops_detectors::server::axum::Router;
@@ -39,7 +39,7 @@ impl Host {
     }
 
     fn new() -> Self {
-        Self::with(AllowEveryone, SystemClock, OtlpHttpLimits::default())
+        Self::with(AllowEveryone, clock(), OtlpHttpLimits::default())
     }
 
     async fn send(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
@@ -61,6 +61,11 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+/// When the fixtures are from.
+fn clock() -> ManualClock {
+    ManualClock::at_second(1_795_132_800)
 }
 
 /// A gauge with these points, of a named service or not.
@@ -127,7 +132,7 @@ async fn partial_success_says_how_many_and_why() {
 async fn what_is_broken_or_not_spoken_here_must_not_be_sent_again() {
     let mut limits = OtlpHttpLimits::default();
     (limits.max_sent, limits.max_inflated) = (1_000, 5_000);
-    let host = Host::with(AllowEveryone, SystemClock, limits);
+    let host = Host::with(AllowEveryone, clock(), limits);
     let encoded = |encoding: &str, body: Vec<u8>| {
         let mut request = post("/v1/traces", PROTOBUF, body);
         request.headers_mut().insert("content-encoding", encoding.parse().unwrap());
@@ -180,7 +185,7 @@ async fn a_full_buffer_is_429_with_retry_after_until_it_is_read() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_gives_its_turn_back_and_those_behind_it_may_come_again() {
-    let clock = ManualClock::at_second(1_795_132_800);
+    let clock = clock();
     let mut limits = OtlpHttpLimits::default();
     (limits.max_at_once, limits.max_wait) = (1, Duration::from_secs(5));
     let host = Arc::new(Host::with(AllowEveryone, clock.clone(), limits));
@@ -226,7 +231,7 @@ impl Authoriser for Unreachable {
 
 #[tokio::test]
 async fn nothing_is_taken_of_those_who_may_not_send() {
-    let host = Host::with(BearerToken::new("s3cret"), SystemClock, OtlpHttpLimits::default());
+    let host = Host::with(BearerToken::new("s3cret"), clock(), OtlpHttpLimits::default());
     let (status, head, body) = host.post("/v1/metrics", JSON, queue(GOOD, true)).await;
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((status, &body["code"]), (StatusCode::UNAUTHORIZED, &16.into()));
@@ -236,7 +241,7 @@ async fn nothing_is_taken_of_those_who_may_not_send() {
     request.headers_mut().insert("authorization", "Bearer s3cret".parse().unwrap());
     assert_eq!(host.send(request).await.0, StatusCode::OK);
 
-    let host = Host::with(Unreachable, SystemClock, OtlpHttpLimits::default());
+    let host = Host::with(Unreachable, clock(), OtlpHttpLimits::default());
     let (status, head, _) = host.post("/v1/traces", PROTOBUF, TRACES).await;
     assert!(status == StatusCode::SERVICE_UNAVAILABLE && head.contains_key("retry-after"));
 }

@@ -94,6 +94,8 @@ pub enum OtlpFault {
     Empty,
     /// It is beyond the bound for one request.
     TooMany,
+    /// Its time is more than five minutes ahead of when it was received: a wrong clock.
+    Ahead,
     /// The buffer that it should go to is full.
     Full,
 }
@@ -111,6 +113,7 @@ impl OtlpFault {
             Self::EndsBeforeStart => "ends_before_start",
             Self::Empty => "empty",
             Self::TooMany => "too_many",
+            Self::Ahead => "ahead",
             Self::Full => "full",
         }
     }
@@ -136,6 +139,9 @@ pub struct OtlpTally {
     pub cut: u64,
     /// Data points that say that there is no value (staleness markers).
     pub stale: u64,
+    /// Items that were taken, of a time more than an hour before they were received: no window of lines or spans
+    /// waits for so long, and no series goes back.
+    pub late: u64,
     /// Items that no source wants.
     pub unread: u64,
     /// Of those, log records that do not say how bad they are.
@@ -163,6 +169,9 @@ impl fmt::Display for OtlpTally {
             if count > 0 {
                 parts.push(format!("{count} without the resource attribute {name}"));
             }
+        }
+        if self.late > 0 {
+            parts.push(format!("{} more than an hour late", self.late));
         }
         f.write_str(&parts.join("; "))
     }

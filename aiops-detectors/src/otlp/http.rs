@@ -217,7 +217,7 @@ impl<A: Authoriser, C: Clock> Shared<A, C> {
         let taken = match signal {
             OtlpSignal::Metrics => self.intake.take_metrics(body, encoding, received),
             OtlpSignal::Logs => self.intake.take_logs(body, encoding, received),
-            OtlpSignal::Traces => self.intake.take_traces(body, encoding),
+            OtlpSignal::Traces => self.intake.take_traces(body, encoding, received),
         };
         Ok(taken?)
     }

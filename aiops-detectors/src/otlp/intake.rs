@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use aiops_core::time;
 use jiff::Timestamp;
 
 use super::decoded::{MalformedOtlp, OtlpEncoding, OtlpFault, OtlpSettings, OtlpTally};
@@ -11,6 +13,13 @@ use super::points::decode_points_of;
 use super::source::OtlpSource;
 use super::spans::decode_spans;
 use crate::source::{MemoryLogSource, MemorySpanSource};
+
+/// As far ahead as an item may be, as of deploys and error lines: an item from the future would stand in a window
+/// that has not come.
+const MAX_AHEAD: Duration = Duration::from_secs(300);
+/// What is older than this comes late: longer than any detector of lines or spans counts back, and than senders
+/// that try again keep their items.
+const LATE: Duration = Duration::from_secs(3_600);
 
 /// A request of which nothing was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -112,8 +121,11 @@ impl OtlpIntake {
             return Err(OtlpRefusal::Busy);
         }
         let mut tally = batch.tally;
-        let mut taken = 0;
+        let (expected, mut taken) = (Expected::of(received), 0);
         for point in batch.items {
+            if !expected.takes(point.at, &mut tally) {
+                continue;
+            }
             let Some((last, others)) = self.metrics.get(&point.metric).and_then(|sources| sources.split_last()) else {
                 continue;
             };
@@ -144,8 +156,11 @@ impl OtlpIntake {
     ) -> Result<OtlpTally, OtlpRefusal> {
         let batch = decode_logs(body, encoding, &self.settings, received)?;
         let mut tally = batch.tally;
-        let mut taken = 0;
+        let (expected, mut taken) = (Expected::of(received), 0);
         for item in batch.items {
+            if !expected.takes(item.line.at, &mut tally) {
+                continue;
+            }
             let wants =
                 |from: &Option<OtlpSeverity>| from.is_none_or(|from| item.severity.is_some_and(|is| is >= from));
             let wanting: Vec<&MemoryLogSource> =
@@ -162,22 +177,55 @@ impl OtlpIntake {
         Ok(tally)
     }
 
-    /// Takes the body of a request to `/v1/traces`.
+    /// Takes the body of a request to `/v1/traces` that was `received` now.
     ///
     /// # Errors
     /// [`OtlpRefusal`]: nothing of it was taken.
-    pub fn take_traces(&self, body: &[u8], encoding: OtlpEncoding) -> Result<OtlpTally, OtlpRefusal> {
+    pub fn take_traces(
+        &self,
+        body: &[u8],
+        encoding: OtlpEncoding,
+        received: Timestamp,
+    ) -> Result<OtlpTally, OtlpRefusal> {
         let batch = decode_spans(body, encoding, &self.settings)?;
         let mut tally = batch.tally;
-        let spans = batch.items.len() as u64;
-        for span in batch.items {
-            self.spans.iter().for_each(|source| source.push(span.clone()));
+        let (expected, mut taken) = (Expected::of(received), 0);
+        for record in batch.items {
+            if !expected.takes(record.at, &mut tally) {
+                continue;
+            }
+            if self.spans.is_empty() {
+                tally.unread += 1;
+            } else {
+                taken += 1;
+                self.spans.iter().for_each(|source| source.push(record.clone()));
+            }
         }
-        if self.spans.is_empty() {
-            tally.unread += spans;
-        }
-        count("traces", &tally, if self.spans.is_empty() { 0 } else { spans });
+        count("traces", &tally, taken);
         Ok(tally)
+    }
+}
+
+/// The times of items that are to be expected in a request.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Expected {
+    fn of(received: Timestamp) -> Self {
+        Self { from: time::minus(received, LATE), to: time::plus(received, MAX_AHEAD) }
+    }
+
+    /// Whether an item is taken; one from the future is refused, one that comes late is only counted.
+    fn takes(self, at: Timestamp, tally: &mut OtlpTally) -> bool {
+        if at > self.to {
+            tally.reject(OtlpFault::Ahead);
+            return false;
+        }
+        tally.late += u64::from(at < self.from);
+        true
     }
 }
 
@@ -198,6 +246,9 @@ fn count(signal: &'static str, tally: &OtlpTally, taken: u64) {
     ];
     for (attribute, count) in lacking.into_iter().filter(|(_, count)| *count > 0) {
         metrics::counter!("aiops_otlp_without_total", "signal" => signal, "attribute" => attribute).increment(count);
+    }
+    if tally.late > 0 {
+        metrics::counter!("aiops_otlp_late_total", "signal" => signal).increment(tally.late);
     }
     if tally.cut > 0 {
         metrics::counter!("aiops_otlp_cut_total", "signal" => signal).increment(tally.cut);

@@ -48,10 +48,11 @@ fn response(status: StatusCode, encoding: OtlpEncoding, body: Vec<u8>) -> Respon
 }
 
 /// 200, with what was refused. A sender logs each message that it gets: there is one only where something was
-/// refused, or where nobody can tell whom the items are from.
+/// refused, or where nobody can tell whom the items are from, or where they came too late to be of use.
 pub(super) fn success(signal: OtlpSignal, encoding: OtlpEncoding, tally: &OtlpTally) -> Response<Body> {
     let rejected = tally.rejected();
-    let message = if rejected > 0 || tally.without_service > 0 { tally.to_string() } else { String::new() };
+    let told = rejected > 0 || tally.without_service > 0 || tally.late > 0;
+    let message = if told { tally.to_string() } else { String::new() };
     let body = match encoding {
         OtlpEncoding::Json if message.is_empty() => b"{}".to_vec(),
         // int64 is text in proto3's JSON.
