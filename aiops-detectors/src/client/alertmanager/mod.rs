@@ -128,10 +128,7 @@ impl Alertmanager {
     pub async fn alerts(&self, matchers: &[&str]) -> Result<Vec<AlertmanagerAlert>, ClientError> {
         let call = call("alerts");
         let form: Vec<(&str, &str)> = matchers.iter().map(|matcher| ("filter", *matcher)).collect();
-        let body = self.endpoint.read(&call, ALERTS, &form).await?;
-        let alerts: Vec<AlertBody> =
-            serde_json::from_slice(&body).map_err(|error| call.error(ClientErrorKind::Malformed, &shape(&error)))?;
-        Ok(alerts.into_iter().map(AlertmanagerAlert::from).collect())
+        AlertmanagerAlert::from_list_body(&self.endpoint.read(&call, ALERTS, &form).await?)
     }
 
     /// Opens, updates and ends alerts. May be sent twice: the same labels are the same alert.
@@ -140,6 +137,18 @@ impl Alertmanager {
         let body = serde_json::to_string(alerts)
             .map_err(|error| call.error(ClientErrorKind::Malformed, "the alerts cannot be written").caused_by(error))?;
         self.endpoint.post(&call, ALERTS, &body).await.map(drop)
+    }
+}
+
+impl AlertmanagerAlert {
+    /// Reads the body of an answer of `GET /api/v2/alerts` that was recorded, or came by another way.
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`Alertmanager::alerts`] gives it for such an answer of status 200.
+    pub fn from_list_body(body: &[u8]) -> Result<Vec<Self>, ClientError> {
+        let malformed = |error| call("alerts").error(ClientErrorKind::Malformed, &shape(&error));
+        let alerts: Vec<AlertBody> = serde_json::from_slice(body).map_err(malformed)?;
+        Ok(alerts.into_iter().map(Self::from).collect())
     }
 }
 

@@ -116,16 +116,30 @@ impl Loki {
         };
         let form = [("query", expression), ("start", &from), ("end", &to), ("limit", &limit), ("direction", direction)];
         let body = self.endpoint.read(&call, "/loki/api/v1/query_range", &form).await?;
-        let data: Envelope<'_, StreamData> = read_body(&call, &body, |text| self.endpoint.masked(text))?;
-        match data.data {
-            Some(data) if data.kind == "streams" => Ok(data.result),
-            Some(data) if data.result.is_empty() => Ok(Vec::new()),
-            _ => Err(call.error(ClientErrorKind::Refused, "the expression gives numbers, not lines")),
-        }
+        streams(&call, &body, |text| self.endpoint.masked(text))
     }
 
     fn series(&self, call: &Call, body: &[u8]) -> Result<Vec<Series>, ClientError> {
         metric_series(call, body, |text| self.endpoint.masked(text))
+    }
+}
+
+impl LogStream {
+    /// Reads the body of an answer of `query_range` to a log expression that was recorded, or came by another way.
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`Loki::streams`] gives it for such an answer of status 200.
+    pub fn from_range_body(body: &[u8]) -> Result<Vec<Self>, ClientError> {
+        streams(&call("query_range"), body, |text| text)
+    }
+}
+
+fn streams(call: &Call, body: &[u8], masked: impl FnOnce(String) -> String) -> Result<Vec<LogStream>, ClientError> {
+    let data: Envelope<'_, StreamData> = read_body(call, body, masked)?;
+    match data.data {
+        Some(data) if data.kind == "streams" => Ok(data.result),
+        Some(data) if data.result.is_empty() => Ok(Vec::new()),
+        _ => Err(call.error(ClientErrorKind::Refused, "the expression gives numbers, not lines")),
     }
 }
 

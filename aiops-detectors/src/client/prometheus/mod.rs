@@ -221,6 +221,17 @@ impl PrometheusAnswer<Vec<Series>> {
     }
 }
 
+impl PrometheusAnswer<PrometheusValue> {
+    /// Reads the body of a `query` answer that was recorded, or came by another way; also one of Loki.
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`Prometheus::query`] gives it for such an answer of status 200.
+    pub fn from_query_body(body: &[u8]) -> Result<Self, ClientError> {
+        let call = call("query");
+        decode(&call, body, |text| text, |data| value(&call, data))
+    }
+}
+
 fn decode<'a, D: Deserialize<'a>, T>(
     call: &Call,
     body: &'a [u8],

@@ -73,9 +73,7 @@ impl Tempo {
         let call = call("search");
         let (from, to, limit) = (seconds(from, false), seconds(to, true), limit.to_string());
         let form = [("q", expression), ("start", &from), ("end", &to), ("limit", &limit)];
-        let body = self.endpoint.read(&call, "/api/search", &form).await?;
-        let body: SearchBody = parsed(&call, &body)?;
-        Ok(body.traces.unwrap_or_default().into_iter().map(FoundTrace::from).collect())
+        FoundTrace::from_search_body(&self.endpoint.read(&call, "/api/search", &form).await?)
     }
 
     /// A TraceQL metrics expression, such as `{ status = error } | rate() by (resource.service.name)`, at every
@@ -95,9 +93,32 @@ impl Tempo {
         let step = format!("{}s", step.as_secs().max(1));
         let form = [("q", expression), ("start", from.as_str()), ("end", &to), ("step", &step)];
         let body = self.endpoint.read(&call, "/api/metrics/query_range", &form).await?;
-        let body: MetricsBody = parsed(&call, &body)?;
-        let partial = body.partial().map(|words| self.endpoint.masked(words));
-        Ok(TempoAnswer { series: body.series(), partial })
+        let mut answer = TempoAnswer::from_range_body(&body)?;
+        answer.partial = answer.partial.map(|words| self.endpoint.masked(words));
+        Ok(answer)
+    }
+}
+
+impl FoundTrace {
+    /// Reads the body of an answer of `/api/search` that was recorded, or came by another way.
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`Tempo::search`] gives it for such an answer of status 200.
+    pub fn from_search_body(body: &[u8]) -> Result<Vec<Self>, ClientError> {
+        let body: SearchBody = parsed(&call("search"), body)?;
+        Ok(body.traces.unwrap_or_default().into_iter().map(Self::from).collect())
+    }
+}
+
+impl TempoAnswer {
+    /// Reads the body of an answer of `/api/metrics/query_range` that was recorded, or came by another way.
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`Tempo::query_range`] gives it for such an answer of status 200.
+    pub fn from_range_body(body: &[u8]) -> Result<Self, ClientError> {
+        let body: MetricsBody = parsed(&call("query_range"), body)?;
+        let partial = body.partial();
+        Ok(Self { series: body.series(), partial })
     }
 }
 
