@@ -6,6 +6,7 @@
 //! | somebody to answer when the model cannot | [`WithFallback`] around it and [`RuleTriager::default`] |
 //! | a report out of a model's raw text | [`reply`] |
 //! | a model endpoint of your own | [`ChatModel`] |
+//! | the schema that a model's report must have | [`report_schema`] |
 //!
 //! A triager picks names from a menu. What it writes is checked by the responder behind it, never here
 //! alone.
@@ -15,9 +16,11 @@ mod chat;
 mod fallback;
 pub mod reply;
 mod rules;
+mod schema;
 
 pub use crate::chat::{
     ChatError, ChatErrorKind, ChatModel, ChatReply, ChatRequest, InvalidSchema, OutputSchema, Usage,
 };
 pub use crate::fallback::WithFallback;
 pub use crate::rules::{ActionRule, RuleTriager, RuleTriagerBuilder, When};
+pub use crate::schema::{MenuTooLarge, bounded_report_schema, report_schema};

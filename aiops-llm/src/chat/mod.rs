@@ -110,6 +110,11 @@ impl OutputSchema {
         }
     }
 
+    /// One that this crate has written.
+    pub(crate) fn known(name: &str, json: String) -> Self {
+        Self { name: name.to_owned(), json }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
