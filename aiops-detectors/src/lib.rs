@@ -87,8 +87,8 @@ pub use crate::scorer::{BankPart, Ensemble, EnsembleMeasure, Filled, InvalidEnse
 #[cfg(feature = "mstl")]
 pub use crate::scorer::{Mstl, MstlError, MstlFit, MstlHistory};
 pub use crate::series::{
-    Direction, InvalidSeriesDetector, MissingSamples, SeriesDetector, SeriesDetectorBuilder, SeriesDetectorStatus,
-    SeriesRule, SeriesStatus,
+    Combine, Direction, InvalidSeriesDetector, MissingSamples, SeriesDetector, SeriesDetectorBuilder,
+    SeriesDetectorStatus, SeriesRule, SeriesStatus,
 };
 pub use crate::source::{
     BadRow, CsvError, CsvReader, CsvRow, CsvSamples, Full, Labels, LogBatch, LogLine, LogSource, MemoryLogSource,

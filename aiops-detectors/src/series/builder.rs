@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aiops_core::{EventKind, ServiceName, Severity, time};
 
-use super::{Direction, MissingSamples, SeriesDetector, SeriesRule, Service, State};
+use super::{Combine, Direction, Merge, MissingSamples, SeriesDetector, SeriesRule, Service, State};
 use crate::scorer::Scorer;
 use crate::source::SampleSource;
 
@@ -61,6 +61,7 @@ impl<S: SampleSource> SeriesDetectorBuilder<S> {
             stale_after: Duration::ZERO,
             missing: MissingSamples::default(),
             max_series: DEFAULT_MAX_SERIES,
+            merge: None,
             idle_after: Duration::from_secs(7 * 86_400),
             unit: None,
             window: None,
@@ -90,6 +91,28 @@ impl<S: SampleSource> SeriesDetectorBuilder<S> {
     /// Labels whose values make series separate identities; set them in the host's scheme too.
     pub fn identity_labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.detector.rule.identity_labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Series that differ only in these labels are one, whose labels lack them: the pods of a service, which each
+    /// deploy names anew.
+    ///
+    /// Their samples are combined step by step, where a step is the evaluation interval ([`every`](Self::every)) and
+    /// lies on multiples of it: of each series its newest sample in the step, and at the time of the newest of all.
+    /// A step is judged once it is over; give an [`evaluation_delay`](Self::evaluation_delay) where instances send
+    /// late, since what comes after that is refused as out of order. Bounds count the series that are left. What
+    /// Prometheus can do itself (`max without (pod) (…)`) is better left to it.
+    ///
+    /// ```
+    /// # use aiops_detectors::{Combine, Mad, MemorySource, SeriesDetector};
+    /// let detector = SeriesDetector::builder("ErrorRate", MemorySource::default(), Mad::default())
+    ///     .service_label("service.name")
+    ///     .without_labels(["service.instance.id", "service.version"], Combine::Sum)
+    ///     .build()?;
+    /// # Ok::<(), aiops_detectors::InvalidSeriesDetector>(())
+    /// ```
+    pub fn without_labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>, combine: Combine) -> Self {
+        self.detector.merge = Some(Merge { labels: labels.into_iter().map(Into::into).collect(), combine });
         self
     }
 
@@ -242,6 +265,13 @@ impl<S: SampleSource> SeriesDetectorBuilder<S> {
             if value < detector.every {
                 faults.push(format!("{name}: {} is shorter than the interval, {why}", time::human(value)));
             }
+        }
+        let needed = |name: &&String| {
+            let service = matches!(&detector.service, Service::Label(label) if label == *name);
+            service || rule.identity_labels.contains(name)
+        };
+        if let Some(name) = detector.merge.iter().flat_map(|merge| &merge.labels).find(needed) {
+            faults.push(format!("without_labels: {name} says which service or identity a series is of"));
         }
         if detector.max_series == 0 {
             faults.push("max_series: 0 watches nothing".to_owned());

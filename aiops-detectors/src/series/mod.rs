@@ -1,6 +1,7 @@
 //! One detector over many series: a source, a scorer for each series, and one rule.
 
 mod builder;
+mod combine;
 mod rule;
 mod status;
 mod track;
@@ -18,6 +19,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::builder::{InvalidSeriesDetector, SeriesDetectorBuilder};
+pub use self::combine::Combine;
+use self::combine::{Merge, start_of_step};
 pub use self::rule::{Direction, SeriesRule};
 pub use self::status::{SeriesDetectorStatus, SeriesStatus};
 use self::track::{Seen, Track};
@@ -54,6 +57,9 @@ pub enum MissingSamples {
 /// Several series of one identity (replicas, federation) are one sighting, the worst: firing, then normal,
 /// then unknown; one that fell silent while it fired is unknown above normal for an hour. Samples that
 /// are not finite, come twice or too late are counted by reason and change nothing.
+///
+/// Each series has its own state, so that a new pod is a new series, which must warm up. Where instances come and
+/// go, make them one: [`without_labels`](SeriesDetectorBuilder::without_labels).
 #[derive(Debug)]
 pub struct SeriesDetector<S> {
     alertname: String,
@@ -68,6 +74,7 @@ pub struct SeriesDetector<S> {
     stale_after: Duration,
     missing: MissingSamples,
     max_series: usize,
+    merge: Option<Merge>,
     idle_after: Duration,
     unit: Option<String>,
     window: Option<Duration>,
@@ -184,7 +191,7 @@ impl<S: SampleSource> SeriesDetector<S> {
         let fresh = if state.read_to.is_none() { self.every } else { self.every.max(self.stale_after) };
         let fresh_from = time::minus(to, fresh);
         state.read_to = Some(to);
-        for series in read {
+        for series in self.merged(read) {
             if !state.tracks.contains_key(&series.labels) && !self.has_room(&mut state) {
                 continue;
             }
@@ -210,6 +217,25 @@ impl<S: SampleSource> SeriesDetector<S> {
             metrics::counter!("aiops_series_evicted_total", "reason" => "idle").increment(idle as u64);
         }
         self.sightings(&state, to)
+    }
+
+    /// What was read, with the series of instances as one where the host said so.
+    fn merged(&self, read: Vec<Series>) -> Vec<Series> {
+        let Some(merge) = &self.merge else { return read };
+        let (series, fewer) = merge.apply(read, self.every);
+        if fewer > 0 {
+            metrics::counter!("aiops_series_samples_combined_total", "detector" => self.alertname.clone())
+                .increment(fewer);
+        }
+        series
+    }
+
+    /// The times between which is read at `now`; where instances are one only whole steps, so that all of them
+    /// are in.
+    fn range(&self, now: Timestamp) -> (Timestamp, Timestamp) {
+        let whole = |at| if self.merge.is_some() { start_of_step(at, self.every) } else { at };
+        let to = whole(time::minus(now, self.delay));
+        (self.state().read_to.unwrap_or_else(|| whole(time::minus(to, self.lookback))), to)
     }
 
     fn has_room(&self, state: &mut State) -> bool {
@@ -345,8 +371,7 @@ impl<S: SampleSource> Detector for SeriesDetector<S> {
     }
 
     async fn evaluate(&self, tick: Tick) -> Result<Evaluation, DetectorError> {
-        let to = time::minus(tick.now, self.delay);
-        let from = self.state().read_to.unwrap_or_else(|| time::minus(to, self.lookback));
+        let (from, to) = self.range(tick.now);
         if from >= to {
             let mut state = self.state();
             // Without a look back the first evaluation only sets the start.
