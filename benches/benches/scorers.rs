@@ -10,7 +10,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use aiops_detectors::{Mad, Sample, Scorer, ScorerBank, SeasonalZScore, scorer_by_name, scorer_names};
+use aiops_detectors::{Mad, Sample, Score, Scorer, ScorerBank, SeasonalZScore, scorer_by_name, scorer_names};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
 use rcf3::Forest;
@@ -31,10 +31,11 @@ const BANK_WARM: i64 = 400;
 const SHAPES: usize = 64;
 /// Rounds that are timed as one.
 const BLOCK: i64 = 24;
-/// Blocks behind one figure at the least, and the time for them: along the curve as many for each number of
-/// series, since the fastest of many is faster than that of a few.
+/// Blocks behind one figure at the least, and the time for them.
 const TABLE: (usize, Duration) = (2, Duration::from_secs(3));
-const CURVE_BLOCKS: (usize, Duration) = (4, Duration::ZERO);
+/// Blocks behind each figure of the curve. Each number of series has its block in turn, so that what else the
+/// machine does meets all of them.
+const CURVE_BLOCKS: i64 = 6;
 /// A forest takes hundreds of kilobytes: so many are far beyond any cache already.
 const FORESTS: usize = 500;
 /// The usual forest over one series, as in the examples of `rcf3` and `krcf`.
@@ -85,24 +86,33 @@ fn round(fleet: &mut [Box<dyn Scorer>], values: &[f64], index: i64) {
     }
 }
 
-/// The same through a bank of one type of scorer, which finds each series by its key.
-fn bank_nanoseconds<S: Scorer>(
-    n: usize,
-    blocks: (usize, Duration),
-    make: impl Fn() -> S + Send + Sync + 'static,
-) -> f64 {
-    let (mut bank, mut scores) = (ScorerBank::new(make).max_series(n), Vec::new());
-    let mut round = |values: &[f64], index: i64| {
+/// A bank of one type of scorer, which finds each series by its key, and its warm history.
+struct Bank<S> {
+    bank: ScorerBank<u64, S>,
+    scores: Vec<Score>,
+}
+
+impl<S: Scorer> Bank<S> {
+    fn new(n: usize, make: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        let mut bank = Self { bank: ScorerBank::new(make).max_series(n), scores: Vec::new() };
+        for index in 0..BANK_WARM {
+            bank.round(&values(n, index), index);
+        }
+        bank
+    }
+
+    fn round(&mut self, values: &[f64], index: i64) -> Duration {
         let batch: Vec<(u64, Sample)> =
             values.iter().zip(0..).map(|(value, key)| (key, Sample { at: at(index), value: *value })).collect();
         let began = Instant::now();
-        bank.observe(&batch, &mut scores);
+        self.bank.observe(&batch, &mut self.scores);
         began.elapsed()
-    };
-    for index in 0..BANK_WARM {
-        round(&values(n, index), index);
     }
-    fastest(n, BANK_WARM, blocks, round)
+}
+
+fn bank_nanoseconds<S: Scorer>(n: usize, make: impl Fn() -> S + Send + Sync + 'static) -> f64 {
+    let mut bank = Bank::new(n, make);
+    fastest(n, BANK_WARM, TABLE, |values, index| bank.round(values, index))
 }
 
 fn forests() -> Vec<Forest> {
@@ -132,8 +142,8 @@ fn values(n: usize, index: i64) -> Vec<f64> {
 
 /// Nanoseconds a point in the fastest block of rounds: what else the machine does only ever adds to it. A
 /// block, since a scorer may put off some of its work to each so manyth value.
-fn nanoseconds(n: usize, blocks: (usize, Duration), from: i64, mut round: impl FnMut(&[f64], i64)) -> f64 {
-    fastest(n, from, blocks, |values, index| {
+fn nanoseconds(n: usize, from: i64, mut round: impl FnMut(&[f64], i64)) -> f64 {
+    fastest(n, from, TABLE, |values, index| {
         let began = Instant::now();
         round(values, index);
         began.elapsed()
@@ -151,10 +161,20 @@ fn fastest(
     let (mut best, mut blocks) = (Duration::MAX, 0);
     while blocks < least || started.elapsed() < time {
         let first = from + blocks as i64 * BLOCK;
-        best = best.min((first..first + BLOCK).map(|index| round(&values(n, index), index)).sum());
+        best = best.min(block(n, first, &mut round));
         blocks += 1;
     }
-    best.as_nanos() as f64 / (n as f64 * BLOCK as f64)
+    each(n, best)
+}
+
+/// One block of rounds.
+fn block(n: usize, first: i64, round: &mut impl FnMut(&[f64], i64) -> Duration) -> Duration {
+    (first..first + BLOCK).map(|index| round(&values(n, index), index)).sum()
+}
+
+/// Nanoseconds a point of a block.
+fn each(n: usize, block: Duration) -> f64 {
+    block.as_nanos() as f64 / (n as f64 * BLOCK as f64)
 }
 
 /// Memory of this process in bytes; 0 where the system does not say.
@@ -179,17 +199,17 @@ fn tables(_: &mut Criterion) {
     let before = resident();
     let mut forests = forests();
     let size = (resident() - before) / FORESTS;
-    let baseline = nanoseconds(FORESTS, TABLE, FOREST_WARM, |values, _| forest_round(&mut forests, values));
+    let baseline = nanoseconds(FORESTS, FOREST_WARM, |values, _| forest_round(&mut forests, values));
     drop(forests);
     line("rcf3", baseline, baseline, &format!("{size} (resident)"));
     for name in scorer_names() {
         let mut fleet = fleet(name, SERIES);
-        let time = nanoseconds(SERIES, TABLE, WARM, |values, index| round(&mut fleet, values, index));
+        let time = nanoseconds(SERIES, WARM, |values, index| round(&mut fleet, values, index));
         line(name, time, baseline, &bytes(&fleet).to_string());
     }
     let banks = [
-        ("seasonal_zscore", bank_nanoseconds(SERIES, TABLE, SeasonalZScore::default)),
-        ("mad", bank_nanoseconds(SERIES, TABLE, Mad::default)),
+        ("seasonal_zscore", bank_nanoseconds(SERIES, SeasonalZScore::default)),
+        ("mad", bank_nanoseconds(SERIES, Mad::default)),
     ];
     for (name, time) in banks {
         line(&format!("{name}` in a `ScorerBank"), time, baseline, "");
@@ -197,13 +217,14 @@ fn tables(_: &mut Criterion) {
     println!("\n| scorer | series | ns a point | times the first | MB in all |");
     println!("|---|---:|---:|---:|---:|");
     for name in scorer_names().filter(|name| CURVED.contains(name)) {
-        let mut first = None;
-        for n in CURVE {
-            let mut fleet = fleet(name, n);
-            let time = nanoseconds(n, CURVE_BLOCKS, WARM, |values, index| round(&mut fleet, values, index));
-            let times = time / *first.get_or_insert(time);
-            println!("| `{name}` | {n} | {time:.0} | {times:.1} | {} |", bytes(&fleet) * n / 1_000_000);
-        }
+        let mut fleets = CURVE.map(|n| fleet(name, n));
+        let sizes = fleets.each_ref().map(|fleet| bytes(fleet) * fleet.len() / 1_000_000);
+        let times = curve(WARM, |which, values, index| {
+            let began = Instant::now();
+            round(&mut fleets[which], values, index);
+            began.elapsed()
+        });
+        curve_lines(&format!("`{name}`"), times, |which| sizes[which].to_string());
     }
     bank_curve("mad", Mad::default);
     bank_curve("seasonal_zscore", SeasonalZScore::default);
@@ -211,11 +232,27 @@ fn tables(_: &mut Criterion) {
 
 /// The same in a bank, which fetches the memory of several series at once.
 fn bank_curve<S: Scorer>(name: &str, make: impl Fn() -> S + Copy + Send + Sync + 'static) {
-    let mut first = None;
-    for n in CURVE {
-        let time = bank_nanoseconds(n, CURVE_BLOCKS, make);
-        let times = time / *first.get_or_insert(time);
-        println!("| `{name}` in a `ScorerBank` | {n} | {time:.0} | {times:.1} | |");
+    let mut banks = CURVE.map(|n| Bank::new(n, make));
+    let times = curve(BANK_WARM, |which, values, index| banks[which].round(values, index));
+    curve_lines(&format!("`{name}` in a `ScorerBank`"), times, |_| String::new());
+}
+
+/// The fastest block of each number of series.
+fn curve(from: i64, mut round: impl FnMut(usize, &[f64], i64) -> Duration) -> [Duration; CURVE.len()] {
+    let mut best = [Duration::MAX; CURVE.len()];
+    for first in (0..CURVE_BLOCKS).map(|number| from + number * BLOCK) {
+        for (which, (n, best)) in CURVE.into_iter().zip(&mut best).enumerate() {
+            *best = block(n, first, &mut |values, index| round(which, values, index)).min(*best);
+        }
+    }
+    best
+}
+
+fn curve_lines(name: &str, times: [Duration; CURVE.len()], megabytes: impl Fn(usize) -> String) {
+    let first = each(CURVE[0], times[0]);
+    for (which, (n, time)) in CURVE.into_iter().zip(times).enumerate() {
+        let time = each(n, time);
+        println!("| {name} | {n} | {time:.0} | {:.1} | {} |", time / first, megabytes(which));
     }
 }
 

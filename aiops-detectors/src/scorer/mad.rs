@@ -6,7 +6,7 @@ use aiops_core::DataState;
 use jiff::Timestamp;
 
 use super::middle::Middle;
-use super::samples::{Samples, Slot, nanos};
+use super::samples::{Samples, nanos};
 use super::{MIN_SAMPLES, RELATIVE_FLOOR, Score, Scorer, ScorerStateError, spread};
 
 /// Makes the MAD of normal data its standard deviation: 1 / Phi^-1(3/4).
@@ -32,28 +32,29 @@ pub struct Mad {
     ahead: Ahead,
 }
 
-/// The oldest samples, read some at a time: where series are many, what leaves a window is in no cache, and
-/// so only each eighth value waits for it.
+/// The oldest values, read some at a time: where series are many, what leaves a window is in no cache, and so
+/// only each eighth value waits for it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Ahead {
-    slots: [Slot; 8],
+    values: [f64; 8],
     /// Which of these is the oldest now, and how many there are.
     next: usize,
     known: usize,
-    /// What their times are counted from.
-    base: Timestamp,
 }
 
 impl Ahead {
-    fn oldest(&mut self, samples: &Samples) -> Option<Slot> {
-        if self.next >= self.known || self.base != samples.base() {
-            (self.next, self.known) = (0, samples.len().min(self.slots.len()));
-            self.base = samples.base();
-            for (slot, sample) in self.slots.iter_mut().zip(samples.iter()) {
-                *slot = sample;
+    /// Takes the oldest value of `samples`, which is forgotten there.
+    fn take(&mut self, samples: &mut Samples) -> Option<f64> {
+        if self.next >= self.known {
+            (self.next, self.known) = (0, samples.len().min(self.values.len()));
+            for (value, sample) in self.values.iter_mut().zip(samples.values()) {
+                *value = sample;
             }
         }
-        (self.next < self.known).then(|| self.slots[self.next])
+        let value = (self.next < self.known).then(|| self.values[self.next]);
+        self.next += 1;
+        samples.forget_oldest();
+        value
     }
 }
 
@@ -103,10 +104,8 @@ impl Mad {
 
 impl Mad {
     fn forget_oldest(&mut self) {
-        if let Some(oldest) = self.ahead.oldest(&self.samples) {
-            self.ahead.next += 1;
-            self.samples.forget_oldest();
-            self.middle.remove(oldest.value);
+        if let Some(value) = self.ahead.take(&mut self.samples) {
+            self.middle.remove(value);
         }
     }
 }
@@ -128,7 +127,7 @@ impl Scorer for Mad {
         };
         if let Some(window) = self.window {
             let from = place.saturating_sub(window);
-            while self.ahead.oldest(&self.samples).is_some_and(|oldest| oldest.at < from) {
+            while self.samples.oldest().is_some_and(|oldest| oldest < from) {
                 self.forget_oldest();
             }
         }

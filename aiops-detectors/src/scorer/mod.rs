@@ -22,6 +22,7 @@ mod samples;
 mod season;
 mod seasonal_baseline;
 mod seasonal_zscore;
+mod steps;
 mod tail;
 
 use std::collections::VecDeque;
@@ -80,9 +81,14 @@ fn make_room<T>(samples: &mut VecDeque<T>, capacity: usize, scorer: &'static str
     let full = samples.len() >= capacity;
     if full {
         samples.pop_front();
-        metrics::counter!("aiops_scorer_samples_dropped_total", "scorer" => scorer).increment(1);
+        count_dropped(scorer);
     }
     full
+}
+
+/// Counts a sample that a bound dropped although the scorer would still have used it.
+fn count_dropped(scorer: &'static str) {
+    metrics::counter!("aiops_scorer_samples_dropped_total", "scorer" => scorer).increment(1);
 }
 
 /// How strange one value is.

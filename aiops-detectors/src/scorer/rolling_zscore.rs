@@ -84,7 +84,7 @@ impl Scorer for RollingZScore {
             return Score::none(value, DataState::Error);
         };
         let from = place.saturating_sub(self.window);
-        while self.samples.oldest().is_some_and(|oldest| oldest.at < from) {
+        while self.samples.oldest().is_some_and(|oldest| oldest < from) {
             self.samples.forget_oldest();
         }
         let n = self.samples.len();

@@ -1,4 +1,4 @@
-//! The newest samples of a series: 16 bytes each, exact to the nanosecond.
+//! The newest samples of a series: 8 bytes each where they are regular, 16 where not, exact to the nanosecond.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ScorerStateError, make_room, restore, save};
+use super::steps::Steps;
+use super::{ScorerStateError, count_dropped, restore, save};
 
 /// Nanoseconds of a second.
 const SECOND: i64 = 1_000_000_000;
@@ -22,26 +23,37 @@ const GROWTH: usize = 8;
 /// Sums are kept in this many parts, so that an addition need not wait for the one before it.
 const LANES: usize = 4;
 
-/// One sample; four of them share a cache line.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Slot {
-    /// Nanoseconds since the base of its [`Samples`].
-    pub(super) at: i64,
-    pub(super) value: f64,
-}
-
-/// Samples by time, oldest first.
+/// Samples by time, oldest first: the values in a ring, the steps between them in runs, and the times of the
+/// oldest, of the newest and of the one at a mark, so that no time is looked up.
 #[derive(Debug, Clone)]
 pub(super) struct Samples {
-    base: Timestamp,
-    /// Place of the newest sample; held here, where it can be read without waiting for the slots.
+    values: VecDeque<f64>,
+    /// Nanoseconds from the base to the newest sample.
     last: i64,
-    slots: VecDeque<Slot>,
+    /// The same to the oldest, where there is one.
+    oldest: i64,
+    /// How many samples stand before the mark, and the time of the first that does not, where there is one.
+    mark: usize,
+    mark_at: i64,
+    /// Steps between the samples up to the mark's, and from there on.
+    before: Steps,
+    after: Steps,
+    /// What times are counted from: a whole second of the Unix clock.
+    base: i64,
 }
 
 impl Default for Samples {
     fn default() -> Self {
-        Self { base: Timestamp::UNIX_EPOCH, last: NEVER, slots: VecDeque::new() }
+        Self {
+            values: VecDeque::new(),
+            last: NEVER,
+            oldest: NEVER,
+            mark: 0,
+            mark_at: NEVER,
+            before: Steps::default(),
+            after: Steps::default(),
+            base: 0,
+        }
     }
 }
 
@@ -52,7 +64,7 @@ pub(super) fn nanos(span: Duration) -> i64 {
 
 impl Samples {
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.values.len()
     }
 
     /// The place in time of a sample that may enter a baseline: finite, and newer than the newest.
@@ -60,77 +72,120 @@ impl Samples {
         if !value.is_finite() {
             return None;
         }
+        let rest = i64::from(at.subsec_nanosecond());
         if self.last == NEVER {
-            self.base = at;
-            return Some(0);
+            self.base = at.as_second();
+            return Some(rest);
         }
-        let seconds = at.as_second() - self.base.as_second();
-        let rest = i64::from(at.subsec_nanosecond() - self.base.subsec_nanosecond());
+        let seconds = at.as_second() - self.base;
         match seconds.checked_mul(SECOND).and_then(|whole| whole.checked_add(rest)) {
             // From the oldest to the newest it must fit, too.
             Some(place) if place <= i64::MAX - AGE => (place > self.last).then_some(place),
-            _ => (seconds > 0).then(|| self.move_base(at)),
+            _ => (seconds > 0).then(|| self.move_base(at.as_second(), rest)),
         }
     }
 
-    /// Counts from `at` on, centuries after the base. What is older than `AGE` is older than any window:
-    /// it keeps its order, and no more.
-    fn move_base(&mut self, at: Timestamp) -> i64 {
-        let by = at.as_nanosecond() - self.base.as_nanosecond();
-        for (slot, oldest) in self.slots.iter_mut().zip(-AGE..) {
-            slot.at = i64::try_from(i128::from(slot.at) - by).unwrap_or(i64::MIN).max(oldest);
+    /// Counts from second `base` on, centuries after the one before. What is older than `AGE` is older than any
+    /// window: it keeps its order, and no more.
+    fn move_base(&mut self, base: i64, place: i64) -> i64 {
+        let by = i128::from(base - self.base) * i128::from(SECOND);
+        let moved = |at: i64, oldest: i64| i64::try_from(i128::from(at) - by).unwrap_or(i64::MIN).max(oldest);
+        let times: Vec<i64> = self.times().zip(-AGE..).map(|(at, oldest)| moved(at, oldest)).collect();
+        let values = std::mem::take(&mut self.values);
+        *self = Self {
+            base,
+            last: moved(self.last, -AGE),
+            values: VecDeque::with_capacity(values.capacity()),
+            ..Self::default()
+        };
+        for (at, value) in times.into_iter().zip(values) {
+            self.append(at, value);
         }
-        self.last = self.slots.back().map_or(-AGE, |slot| slot.at);
-        self.base = at;
-        0
+        place
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<&Slot> {
-        self.slots.get(index)
+    /// Place of the oldest sample.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        (!self.values.is_empty()).then_some(self.oldest)
     }
 
-    /// What times are counted from.
-    pub(super) fn base(&self) -> Timestamp {
-        self.base
+    /// Forgets the oldest sample and gives its value.
+    pub(super) fn forget_oldest(&mut self) -> Option<f64> {
+        let value = self.values.pop_front()?;
+        if self.mark > 0 {
+            self.mark -= 1;
+            self.oldest += self.before.pop_front().unwrap_or(0);
+        } else {
+            self.oldest += self.after.pop_front().unwrap_or(0);
+            self.mark_at = self.oldest;
+        }
+        Some(value)
     }
 
-    pub(super) fn oldest(&self) -> Option<Slot> {
-        self.slots.front().copied()
-    }
-
-    pub(super) fn forget_oldest(&mut self) {
-        self.slots.pop_front();
+    /// Moves the mark beyond every sample that is not later than `to`; how many stand before it then.
+    pub(super) fn mark_through(&mut self, to: i64) -> usize {
+        while self.mark < self.values.len() && self.mark_at <= to {
+            self.mark += 1;
+            if let Some(step) = self.after.pop_front() {
+                self.before.push_back(step);
+                self.mark_at += step;
+            }
+        }
+        self.mark
     }
 
     /// Adds a sample that was admitted, of at most `capacity` in all.
     pub(super) fn push(&mut self, at: i64, value: f64, capacity: usize) {
-        let n = self.slots.len();
-        if n == self.slots.capacity() {
+        let n = self.values.len();
+        if n == self.values.capacity() {
             // No further than to the bound: a full ring writes where it has just read.
-            self.slots.reserve_exact((n / GROWTH + GROWTH).min(capacity.saturating_sub(n)).max(1));
+            self.values.reserve_exact((n / GROWTH + GROWTH).min(capacity.saturating_sub(n)).max(1));
+        }
+        self.append(at, value);
+    }
+
+    fn append(&mut self, at: i64, value: f64) {
+        let n = self.values.len();
+        if n == 0 {
+            self.oldest = at;
+        } else if self.mark == n {
+            self.before.push_back(at - self.last);
+        } else {
+            self.after.push_back(at - self.last);
+        }
+        if self.mark == n {
+            self.mark_at = at;
         }
         self.last = at;
-        self.slots.push_back(Slot { at, value });
+        self.values.push_back(value);
     }
 
-    /// Makes room for one more sample; whether it had to.
-    pub(super) fn make_room(&mut self, capacity: usize, scorer: &'static str) -> bool {
-        make_room(&mut self.slots, capacity, scorer)
+    /// Makes room for one more sample; counts what a bound drops that the scorer would still have used.
+    pub(super) fn make_room(&mut self, capacity: usize, scorer: &'static str) {
+        if self.values.len() >= capacity {
+            self.forget_oldest();
+            count_dropped(scorer);
+        }
     }
 
-    /// All samples, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Slot> {
-        self.slots.iter().copied()
+    /// The places of all samples, oldest first.
+    fn times(&self) -> impl Iterator<Item = i64> {
+        let mut at = self.oldest;
+        let steps = std::iter::once(0).chain(self.before.iter()).chain(self.after.iter());
+        steps.take(self.values.len()).map(move |step| {
+            at += step;
+            at
+        })
     }
 
     /// From the oldest sample to the newest, to the second.
     pub(super) fn span(&self) -> Duration {
-        let oldest = self.oldest().map_or(self.last, |oldest| oldest.at);
+        let oldest = self.oldest().unwrap_or(self.last);
         Duration::from_secs(self.last.abs_diff(oldest) / SECOND.unsigned_abs())
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = f64> {
-        self.slots.iter().map(|slot| slot.value)
+        self.values.iter().copied()
     }
 
     /// Mean, and sum of the squared deviations from it, of the oldest `n` samples (at least one): two
@@ -146,50 +201,54 @@ impl Samples {
     /// Each sample has its lane by its place among the samples, not by where the ring wraps: a restored
     /// ring wraps elsewhere and must add up to the same bits.
     fn sum(&self, n: usize, of: impl Fn(f64) -> f64) -> f64 {
-        let (front, back) = self.slots.as_slices();
+        let (front, back) = self.values.as_slices();
         let (front, back) = (&front[..n.min(front.len())], &back[..n.saturating_sub(front.len())]);
         let (mut lanes, mut next) = ([0.0; LANES], 0);
         for part in [front, back] {
             let (head, rest) = part.split_at(((LANES - next) % LANES).min(part.len()));
-            for slot in head {
-                lanes[next] += of(slot.value);
+            for value in head {
+                lanes[next] += of(*value);
                 next = (next + 1) % LANES;
             }
             let chunks = rest.chunks_exact(LANES);
             let tail = chunks.remainder();
             for chunk in chunks {
-                for (lane, slot) in lanes.iter_mut().zip(chunk) {
-                    *lane += of(slot.value);
+                for (lane, value) in lanes.iter_mut().zip(chunk) {
+                    *lane += of(*value);
                 }
             }
-            for slot in tail {
-                lanes[next] += of(slot.value);
+            for value in tail {
+                lanes[next] += of(*value);
                 next += 1;
             }
         }
         (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
     }
 
-    /// Reads the oldest sample and the first `n` of the others, a cache line of them at a time.
+    /// Reads the oldest value and the first `n` of the others, a cache line of them at a time.
     pub(super) fn prefetch(&self, n: usize) {
-        const LINE: usize = 64 / size_of::<Slot>();
+        const LINE: usize = 64 / size_of::<f64>();
         for index in (0..=n).step_by(LINE) {
-            std::hint::black_box(self.slots.get(index).map(|slot| slot.value));
+            std::hint::black_box(self.values.get(index));
         }
     }
 
+    /// The same of the samples before the mark.
+    pub(super) fn prefetch_marked(&self) {
+        self.prefetch(self.mark);
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
+        self.values.capacity() * size_of::<f64>() + self.before.heap_bytes() + self.after.heap_bytes()
     }
 
     /// The samples as saved state of `scorer`.
     pub(super) fn save(&self, scorer: &'static str) -> Vec<u8> {
-        let whole = self.slots.iter().all(|slot| slot.at % SECOND == 0);
-        let unit = if whole { SECOND } else { 1 };
-        let places = self.slots.iter().map(|slot| slot.at / unit);
-        let before = std::iter::once(0).chain(self.slots.iter().map(|slot| slot.at / unit));
-        let steps = places.zip(before).map(|(place, before)| place - before).collect();
-        save(scorer, &Saved { base: self.base, unit, steps, values: self.values().collect() })
+        let unit = if self.times().all(|at| at % SECOND == 0) { SECOND } else { 1 };
+        let before = std::iter::once(0).chain(self.times());
+        let steps = self.times().zip(before).map(|(at, before)| at / unit - before / unit).collect();
+        let base = Timestamp::from_second(self.base).unwrap_or_default();
+        save(scorer, &Saved { base, unit, steps, values: self.values().collect() })
     }
 
     /// The newest `capacity` of the samples that were saved.
@@ -199,9 +258,9 @@ impl Samples {
         if saved.steps.len() != saved.values.len() {
             return Err(refuse("it has not a value for each time"));
         }
-        let mut samples = Self { base: saved.base, ..Self::default() };
-        samples.slots.reserve_exact(saved.steps.len().min(capacity));
-        let mut at: i64 = 0;
+        let mut samples = Self { base: saved.base.as_second(), ..Self::default() };
+        samples.values.reserve_exact(saved.steps.len().min(capacity));
+        let mut at = i64::from(saved.base.subsec_nanosecond());
         let skip = saved.values.len().saturating_sub(capacity);
         for (index, (step, value)) in saved.steps.into_iter().zip(saved.values).enumerate() {
             let next = step.checked_mul(saved.unit).and_then(|step| at.checked_add(step));
@@ -209,9 +268,8 @@ impl Samples {
                 Some(next) if next > at || index == 0 => next,
                 _ => return Err(refuse("its times do not rise")),
             };
-            samples.last = at;
             if index >= skip {
-                samples.slots.push_back(Slot { at, value });
+                samples.append(at, value);
             }
         }
         Ok(samples)
@@ -253,7 +311,7 @@ mod tests {
             assert_eq!(offer(&mut samples, Timestamp::new(7, nanosecond).unwrap(), 1.0), admitted, "{nanosecond}");
         }
         let restored = Samples::restore("s", &samples.save("s"), 10).unwrap();
-        assert_eq!(restored.slots, samples.slots);
+        assert!(restored.times().eq(samples.times()) && restored.values == samples.values);
     }
 
     #[test]
@@ -265,14 +323,15 @@ mod tests {
         assert!(!offer(&mut samples, Timestamp::MIN, 3.0));
         assert!(offer(&mut samples, second(200 * YEAR), 4.0));
         assert!(offer(&mut samples, second(300 * YEAR), 5.0));
-        let ages: Vec<i64> = samples.slots.iter().map(|slot| samples.last - slot.at).collect();
+        let ages: Vec<i64> = samples.times().map(|at| samples.last - at).collect();
         assert_eq!(ages[2..], [100 * YEAR * SECOND, 0]);
         assert!(ages[0] > ages[1] && ages[1] > 200 * YEAR * SECOND, "{ages:?}");
         assert!(offer(&mut samples, Timestamp::MAX, 6.0));
         assert!(!offer(&mut samples, Timestamp::MAX, 7.0));
-        assert!(samples.slots.iter().is_sorted_by(|a, b| a.at < b.at) && samples.len() == 5);
+        assert!(samples.times().is_sorted_by(|a, b| a < b) && samples.len() == 5);
         let restored = Samples::restore("s", &samples.save("s"), 10).unwrap();
-        assert_eq!((restored.slots, restored.base, restored.last), (samples.slots, samples.base, samples.last));
+        assert!(restored.times().eq(samples.times()) && restored.values == samples.values);
+        assert_eq!((restored.base, restored.last), (samples.base, samples.last));
     }
 
     #[test]

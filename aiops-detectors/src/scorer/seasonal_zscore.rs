@@ -25,10 +25,9 @@ pub struct SeasonalZScore {
     window: i64,
     offset: i64,
     min_samples: usize,
+    /// The mark stands at the end of the window, from where the search for it goes on. It is not saved: it is
+    /// found again.
     samples: Samples,
-    /// Samples that stood within the offset's end at the last value: the search for the window's end
-    /// goes on from there. Not saved: it is found again.
-    end: usize,
 }
 
 impl Default for SeasonalZScore {
@@ -42,7 +41,7 @@ impl SeasonalZScore {
     /// A baseline of `window`, `offset` ago; each at most a hundred years.
     #[must_use]
     pub fn new(window: Duration, offset: Duration) -> Self {
-        Self { window: nanos(window), offset: nanos(offset), min_samples: 2, samples: Samples::default(), end: 0 }
+        Self { window: nanos(window), offset: nanos(offset), min_samples: 2, samples: Samples::default() }
     }
 
     /// Samples that the baseline needs; at least 2, since one has no deviation.
@@ -56,14 +55,10 @@ impl SeasonalZScore {
     fn slide(&mut self, place: i64) -> usize {
         let to = place.saturating_sub(self.offset);
         let from = to.saturating_sub(self.window);
-        while self.samples.oldest().is_some_and(|oldest| oldest.at <= from) {
+        while self.samples.oldest().is_some_and(|oldest| oldest <= from) {
             self.samples.forget_oldest();
-            self.end = self.end.saturating_sub(1);
         }
-        while self.samples.get(self.end).is_some_and(|slot| slot.at <= to) {
-            self.end += 1;
-        }
-        self.end
+        self.samples.mark_through(to)
     }
 }
 
@@ -89,9 +84,7 @@ impl Scorer for SeasonalZScore {
             let spread = (squares / n as f64).sqrt().max(floor).min(f64::MAX);
             Score::against(value, mean, spread, self.default_threshold(), n as u64)
         };
-        if self.samples.make_room(MAX_SAMPLES, self.name()) {
-            self.end = self.end.saturating_sub(1);
-        }
+        self.samples.make_room(MAX_SAMPLES, self.name());
         self.samples.push(place, value, MAX_SAMPLES);
         score
     }
@@ -102,7 +95,6 @@ impl Scorer for SeasonalZScore {
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), ScorerStateError> {
         self.samples = Samples::restore(self.name(), bytes, MAX_SAMPLES)?;
-        self.end = 0;
         Ok(())
     }
 
@@ -111,7 +103,7 @@ impl Scorer for SeasonalZScore {
     }
 
     fn fresh(&self) -> Box<dyn Scorer> {
-        Box::new(Self { samples: Samples::default(), end: 0, ..*self })
+        Box::new(Self { samples: Samples::default(), ..*self })
     }
 
     fn window(&self) -> Option<Duration> {
@@ -119,7 +111,7 @@ impl Scorer for SeasonalZScore {
     }
 
     fn prefetch(&self) {
-        self.samples.prefetch(self.end);
+        self.samples.prefetch_marked();
     }
 }
 
