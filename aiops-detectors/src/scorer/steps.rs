@@ -12,6 +12,8 @@ pub(super) struct Steps {
     step: i64,
     count: usize,
     /// What follows them: a step, or how many more like the one before it, below 0. None while there is nothing.
+    // Boxed: a ring's own 32 bytes would be half a cache line of every regular series.
+    #[allow(clippy::box_collection)]
     rest: Option<Box<VecDeque<i64>>>,
 }
 
