@@ -90,20 +90,32 @@ impl Relation {
 /// | `distance` | calls from there: positive towards dependencies, negative towards callers |
 /// | `depends_on` | object: each firing service that this one calls, to the number of calls |
 ///
-/// Names, times and numbers come from the team's rules and our detectors, so the findings are
-/// [`Trust::System`]. The weight is the signal's ratio over 1 + distance, half of that for callers.
+/// Names, times and numbers of our own detectors are [`Trust::System`]. What came from another system, by
+/// [`among`](Self::among) or as an event with an `upstream_id`, is [`Trust::External`] unless the host says otherwise
+/// ([`upstream_trust`](Self::upstream_trust)): a workload may set the labels that name its service there. The weight is the signal's ratio over 1 + distance, half of that for callers.
 #[derive(Debug)]
 pub struct RelatedAlerts {
     log: Arc<dyn IncidentLog>,
     graph: Live<DependencyGraph>,
     max_distance: usize,
+    upstream: Trust,
 }
 
 impl RelatedAlerts {
     /// Related alerts from a log, by a graph that the host may replace while it is in use.
     #[must_use]
     pub fn new(log: Arc<dyn IncidentLog>, graph: impl Into<Live<DependencyGraph>>) -> Self {
-        Self { log, graph: graph.into(), max_distance: MAX_DISTANCE }
+        Self { log, graph: graph.into(), max_distance: MAX_DISTANCE, upstream: Trust::External }
+    }
+
+    /// Who could have written the labels of alerts from other systems; [`Trust::External`] unless set. Only what is
+    /// [`Trust::System`] counts when causes are ranked, or is evidence for an action: set that where rules of the
+    /// team alone name service, severity and alert (Prometheus' `honor_labels` off, labels set in the rule), and
+    /// where nobody else can post alerts.
+    #[must_use]
+    pub fn upstream_trust(mut self, trust: Trust) -> Self {
+        self.upstream = trust;
+        self
     }
 
     /// How many calls away a service may be (default 2).
@@ -184,7 +196,9 @@ impl RelatedAlerts {
                     let calls = graph.distance(&event.service, service)?;
                     (1..=self.max_distance).contains(&calls).then(|| (service.to_string(), Value::from(calls)))
                 });
-                finding(event, *relation, below.collect())
+                let foreign = alerts.is_some() || event.upstream_id.is_some();
+                let trust = if foreign { self.upstream } else { Trust::System };
+                finding(event, *relation, below.collect(), trust)
             })
             .collect();
         findings.sort_by(|a, b| b.weight.total_cmp(&a.weight).then_with(|| a.text.cmp(&b.text)));
@@ -202,7 +216,7 @@ fn names(event: &DetectionEvent) -> (&str, &str, &str) {
     (event.kind.as_str(), event.service.as_str(), event.alertname())
 }
 
-fn finding(event: &DetectionEvent, relation: Relation, depends_on: Map<String, Value>) -> ContextFinding {
+fn finding(event: &DetectionEvent, relation: Relation, depends_on: Map<String, Value>, trust: Trust) -> ContextFinding {
     let signal = &event.signal;
     let mut data = json!({
         "service": event.service, "alertname": event.alertname(), "severity": event.severity,
@@ -237,7 +251,7 @@ fn finding(event: &DetectionEvent, relation: Relation, depends_on: Map<String, V
     #[allow(clippy::cast_precision_loss)]
     let near = 1.0 / (1.0 + relation.calls() as f64);
     let side = if matches!(relation, Relation::Caller(_)) { CALLER_WEIGHT } else { 1.0 };
-    ContextFinding::new(ContextKind::Alert, Trust::System, text)
+    ContextFinding::new(ContextKind::Alert, trust, text)
         .service(event.service.clone())
         .at(event.detected_at)
         .weight(ratio * near * side)
@@ -360,6 +374,25 @@ mod tests {
         let found = source.among(&query, &theirs).await.unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((&found[0].data["alertname"], &found[0].data["distance"]), (&json!("DiskFull"), &json!(2)));
+    }
+
+    #[tokio::test]
+    async fn what_another_system_says_is_external_unless_the_host_vouches_for_it() {
+        let web = firing("web", 6.0);
+        let mut pushed = firing("cart", 6.0);
+        pushed.upstream_id = Some("2bbbc513bf1b22af".to_owned());
+        let log = log_of(&[web.clone(), pushed]).await;
+        let query = ContextQuery::new(web, "inc-web".into(), at(2_000), at(2_030));
+        let source = || RelatedAlerts::new(Arc::<MemoryIncidentLog>::clone(&log), graph());
+        for (trust, source) in [(Trust::External, source()), (Trust::System, source().upstream_trust(Trust::System))] {
+            let found = source.gather(&query).await.unwrap();
+            let of = |service: &str| {
+                found.iter().find(|finding| finding.service.as_ref().is_some_and(|name| name == service)).unwrap().trust
+            };
+            assert_eq!((of("web"), of("cart")), (Trust::System, trust));
+            let asked = source.among(&query, &[firing("db", 6.0)]).await.unwrap();
+            assert_eq!(asked[0].trust, trust);
+        }
     }
 
     #[tokio::test]

@@ -88,7 +88,8 @@ async fn source(body: String) -> (Double, AlertmanagerAlerts) {
 #[tokio::test]
 async fn what_fires_on_a_dependency_is_told_as_a_related_alert() {
     let (_double, source) = source(recorded("am_v2_alerts.json")).await;
-    check_context_source(&source, &query("web"), &[]).await.unwrap();
+    // Whoever may set labels there, or post: none of it is the word of a trusted system.
+    check_context_source(&source, &query("web"), &["P99LatencyAnomaly", "checkout"]).await.unwrap();
     let found = source.gather(&query("web")).await.unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(

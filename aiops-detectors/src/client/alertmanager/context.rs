@@ -17,6 +17,9 @@ const MAX_ALERTS: usize = 10_000;
 /// as events already: of the same kind, service and `alertname`. Inhibited ones are told: they fire,
 /// only nobody is paged. It asks once for each triage; services are compared here, by the mapping.
 ///
+/// The findings are [`Trust::External`](aiops_core::Trust::External), since a workload may set the labels that name its
+/// service, unless [`RelatedAlerts::upstream_trust`] says that rules of the team alone set them.
+///
 /// ```
 /// use std::sync::Arc;
 ///
@@ -65,13 +68,7 @@ impl ContextSource for AlertmanagerAlerts {
     }
 
     async fn gather(&self, query: &ContextQuery) -> Result<Vec<ContextFinding>, ContextError> {
-        let alerts = self.alertmanager.alerts(&[]).await.map_err(|error| {
-            if error.is_retryable() {
-                ContextError::retryable(self.name(), error)
-            } else {
-                ContextError::permanent(self.name(), error)
-            }
-        })?;
+        let alerts = self.alertmanager.alerts(&[]).await.map_err(|error| error.of_context(self.name()))?;
         if alerts.len() > MAX_ALERTS {
             let cut = u64::try_from(alerts.len() - MAX_ALERTS).unwrap_or(u64::MAX);
             metrics::counter!("aiops_related_alerts_cut_total").increment(cut);
