@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use aiops_core::{BoxError, text};
+use aiops_core::{BoxError, ContextError, text};
+
+use crate::source::SourceError;
 
 /// Characters of a server's own words in an error: a sentence, not a page.
 const REASON_CHARS: usize = 300;
@@ -132,6 +134,16 @@ impl ClientError {
     pub fn is_retryable(&self) -> bool {
         use ClientErrorKind::{Deadline, Malformed, Partial, Throttled, Unavailable, Unreachable};
         matches!(self.kind, Unreachable | Deadline | Unavailable | Throttled | Malformed | Partial)
+    }
+
+    /// The same, of a source that read by the client.
+    pub(super) fn of_source(self, name: &str) -> SourceError {
+        if self.is_retryable() { SourceError::retryable(name, self) } else { SourceError::permanent(name, self) }
+    }
+
+    /// The same, of a context source that read by the client.
+    pub(super) fn of_context(self, name: &str) -> ContextError {
+        if self.is_retryable() { ContextError::retryable(name, self) } else { ContextError::permanent(name, self) }
     }
 }
 

@@ -6,15 +6,13 @@ use std::time::Duration;
 use aiops_core::time::plus;
 use aiops_core::{Clock, DetectionEvent, IdentityScheme, Intake, IntakeError, Status, SystemClock};
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::response::Response;
-use axum::routing::post;
+use axum::extract::Request;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::authorise::Authoriser;
 use super::firing::Firing;
-use super::gate::{Gate, Problem, Taken};
+use super::gate::{Gate, Problem, Taken, TakesBatches, router_at};
 use crate::alert_mapping::{AlertMapping, FieldFault, UpstreamAlert};
 use crate::source::Labels;
 
@@ -100,30 +98,7 @@ impl AlertIntake {
 
     /// The router.
     pub fn router(self) -> Router {
-        Router::new().route(PATH, post(take).fallback(Problem::not_post)).with_state(self)
-    }
-
-    async fn batch(&self, request: Request) -> Result<Taken, Problem> {
-        let mut body = self.gate.json(request).await?;
-        let Some(Value::Array(alerts)) = body.get_mut("alerts").map(Value::take) else {
-            return Err(Problem::malformed("alerts", "alerts is missing or no list"));
-        };
-        let cut = body.get("truncatedAlerts").and_then(Value::as_u64).unwrap_or_default();
-        metrics::counter!("aiops_intake_truncated_total").increment(cut);
-        let (now, mut taken) = (self.clock.now(), Taken::default());
-        let until = plus(now, LONGEST_WAIT);
-        for (index, alert) in alerts.into_iter().enumerate() {
-            match read(alert).and_then(|alert| self.event(alert, now)) {
-                Ok(event) => {
-                    if let Some((event, identity)) = event {
-                        self.hand_on(event, &identity, now, until).await?;
-                    }
-                    taken.accepted += 1;
-                }
-                Err(fault) => taken.reject(index, fault),
-            }
-        }
-        Ok(taken)
+        router_at(PATH, self)
     }
 
     /// The event of an alert and the key of its identity; none of an alert that is our own.
@@ -183,9 +158,33 @@ impl AlertIntake {
     }
 }
 
-async fn take(State(intake): State<AlertIntake>, request: Request) -> Response {
-    let outcome = intake.batch(request).await;
-    intake.gate.answer(outcome)
+impl TakesBatches for AlertIntake {
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    async fn batch(&self, request: Request) -> Result<Taken, Problem> {
+        let mut body = self.gate.json(request).await?;
+        let Some(Value::Array(alerts)) = body.get_mut("alerts").map(Value::take) else {
+            return Err(Problem::malformed("alerts", "alerts is missing or no list"));
+        };
+        let cut = body.get("truncatedAlerts").and_then(Value::as_u64).unwrap_or_default();
+        metrics::counter!("aiops_intake_truncated_total").increment(cut);
+        let (now, mut taken) = (self.clock.now(), Taken::default());
+        let until = plus(now, LONGEST_WAIT);
+        for (index, alert) in alerts.into_iter().enumerate() {
+            match read(alert).and_then(|alert| self.event(alert, now)) {
+                Ok(event) => {
+                    if let Some((event, identity)) = event {
+                        self.hand_on(event, &identity, now, until).await?;
+                    }
+                    taken.accepted += 1;
+                }
+                Err(fault) => taken.reject(index, fault),
+            }
+        }
+        Ok(taken)
+    }
 }
 
 /// One alert of a batch.

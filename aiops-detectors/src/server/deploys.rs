@@ -6,15 +6,13 @@ use std::time::Duration;
 use aiops_core::time::plus;
 use aiops_core::{Clock, DeployLog, Rollout, RolloutKind, RolloutPhase, SystemClock};
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::response::Response;
-use axum::routing::post;
+use axum::extract::Request;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::authorise::Authoriser;
-use super::gate::{Gate, Problem, Taken};
+use super::gate::{Gate, Problem, Taken, TakesBatches, router_at};
 use crate::alert_mapping::FieldFault;
 
 const PATH: &str = "/deploys";
@@ -77,7 +75,13 @@ impl DeployIntake {
 
     /// The router.
     pub fn router(self) -> Router {
-        Router::new().route(PATH, post(take).fallback(Problem::not_post)).with_state(self)
+        router_at(PATH, self)
+    }
+}
+
+impl TakesBatches for DeployIntake {
+    fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     async fn batch(&self, request: Request) -> Result<Taken, Problem> {
@@ -98,11 +102,6 @@ impl DeployIntake {
         }
         Ok(taken)
     }
-}
-
-async fn take(State(intake): State<DeployIntake>, request: Request) -> Response {
-    let outcome = intake.batch(request).await;
-    intake.gate.answer(outcome)
 }
 
 fn rollout(step: Value, now: Timestamp) -> Result<Rollout, FieldFault> {

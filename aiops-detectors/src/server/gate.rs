@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use aiops_core::text;
+use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,6 +23,22 @@ const DEFAULT_MAX_BODY: usize = 1024 * 1024;
 const MAX_LISTED: usize = 100;
 /// Characters of a field's path in an answer: a label's name may be of any length.
 const FIELD_CHARS: usize = 120;
+
+/// What takes the items of a request that came through its gate.
+pub(super) trait TakesBatches: Clone + Send + Sync + 'static {
+    fn gate(&self) -> &Gate;
+
+    fn batch(&self, request: Request) -> impl Future<Output = Result<Taken, Problem>> + Send;
+}
+
+/// A router of one path, where only POST is taken.
+pub(super) fn router_at<T: TakesBatches>(path: &str, intake: T) -> Router {
+    let take = async |State(intake): State<T>, request: Request| {
+        let outcome = intake.batch(request).await;
+        intake.gate().answer(outcome)
+    };
+    Router::new().route(path, post(take).fallback(Problem::not_post)).with_state(intake)
+}
 
 /// The door of one router.
 #[derive(Debug, Clone)]
@@ -63,7 +81,7 @@ impl Gate {
     }
 
     /// Counts and answers.
-    pub(super) fn answer(&self, outcome: Result<Taken, Problem>) -> Response {
+    fn answer(&self, outcome: Result<Taken, Problem>) -> Response {
         let (code, response) = match outcome {
             Ok(taken) => {
                 let rejected = u64::try_from(taken.rejected.len()).unwrap_or(u64::MAX);
@@ -93,7 +111,7 @@ impl Problem {
     }
 
     /// Another method than POST, which is all that the routes take.
-    pub(super) async fn not_post() -> Self {
+    async fn not_post() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "only POST is taken here")
     }
 

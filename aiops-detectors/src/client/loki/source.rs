@@ -180,14 +180,6 @@ impl LokiSource {
             Ok(whole)
         })
     }
-
-    fn source_error(&self, error: ClientError) -> SourceError {
-        if error.is_retryable() {
-            SourceError::retryable(&self.name, error)
-        } else {
-            SourceError::permanent(&self.name, error)
-        }
-    }
 }
 
 /// Drops lines at `start` that were read before.
@@ -220,19 +212,20 @@ impl LogSource for LokiSource {
 
     async fn read(&self, from: Timestamp, to: Timestamp) -> Result<LogBatch, SourceError> {
         let mut lines = Vec::new();
-        let whole = self.fetch(from, to, &mut lines).await.map_err(|error| self.source_error(error))?;
+        let whole = self.fetch(from, to, &mut lines).await.map_err(|error| error.of_source(&self.name))?;
         lines.truncate(self.max_lines);
         let mut batch = LogBatch::new(lines);
         if !whole {
             // How many are missing only a count can say; at least one is.
-            let all: u64 = self.counts(from, to).await.map_err(|error| self.source_error(error))?.into_values().sum();
+            let all: u64 =
+                self.counts(from, to).await.map_err(|error| error.of_source(&self.name))?.into_values().sum();
             batch.cut = all.saturating_sub(batch.lines.len() as u64).max(1);
         }
         Ok(batch)
     }
 
     async fn count(&self, from: Timestamp, to: Timestamp) -> Result<Vec<ServiceCount>, SourceError> {
-        let counts = self.counts(from, to).await.map_err(|error| self.source_error(error))?;
+        let counts = self.counts(from, to).await.map_err(|error| error.of_source(&self.name))?;
         Ok(counts.into_iter().map(|(service, count)| ServiceCount::new(service, count)).collect())
     }
 }

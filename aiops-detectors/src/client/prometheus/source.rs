@@ -208,13 +208,7 @@ impl SampleSource for PrometheusSource {
 
     async fn read(&self, from: Timestamp, to: Timestamp) -> Result<SeriesBatch, SourceError> {
         let (first, last) = self.steps_within(from, to);
-        let read = self.read_steps(first, last).await.map_err(|error| {
-            if error.is_retryable() {
-                SourceError::retryable(&self.name, error)
-            } else {
-                SourceError::permanent(&self.name, error)
-            }
-        })?;
+        let read = self.read_steps(first, last).await.map_err(|error| error.of_source(&self.name))?;
         let within = |mut samples: Vec<Sample>| {
             // Also where a server rounds the range otherwise.
             samples.retain(|sample| from <= sample.at && sample.at < to);

@@ -168,8 +168,7 @@ impl ContextSource for SloBurnRate {
         }
         let all_failed = findings.values().all(|found| found.data["state"] == "error");
         match last {
-            Some(error) if all_failed && error.is_retryable() => Err(ContextError::retryable(NAME, error)),
-            Some(error) if all_failed => Err(ContextError::permanent(NAME, error)),
+            Some(error) if all_failed => Err(error.of_context(NAME)),
             _ => Ok(findings.into_values().collect()),
         }
     }

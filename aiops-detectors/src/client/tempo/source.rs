@@ -127,13 +127,7 @@ impl SampleSource for TempoSource {
             return Ok(SeriesBatch::new(Vec::new()));
         }
         let mut read = Read::new();
-        self.fetch(from, to, &mut read).await.map_err(|error| {
-            if error.is_retryable() {
-                SourceError::retryable(&self.name, error)
-            } else {
-                SourceError::permanent(&self.name, error)
-            }
-        })?;
+        self.fetch(from, to, &mut read).await.map_err(|error| error.of_source(&self.name))?;
         // Tempo answers whole seconds and steps around the range.
         let series = read.into_iter().map(|(labels, samples)| {
             let samples = samples.range(from..to).map(|(at, value)| Sample { at: *at, value: *value });
