@@ -5,19 +5,32 @@
 //! | a report without any model | [`RuleTriager::new`] with a menu |
 //! | somebody to answer when the model cannot | [`WithFallback`] around it and [`RuleTriager::default`] |
 //! | a report out of a model's raw text | [`reply`] |
+//! | a model endpoint | [`adapters`] (feature `client`) |
 //! | a model endpoint of your own | [`ChatModel`] |
 //! | the schema that a model's report must have | [`report_schema`] |
 //!
 //! A triager picks names from a menu. What it writes is checked by the responder behind it, never here
 //! alone.
+//!
+//! # Features
+//!
+//! | feature | what it is for |
+//! |---|---|
+//! | `client` | the adapters of model endpoints, with TLS: rustls on aws-lc-rs, unless the host has installed another provider |
+//! | `client-no-provider` | the adapters without a TLS backend: for plain `http`, or for a host that passes in an HTTP client of its own |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "client-no-provider")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client-no-provider")))]
+pub mod adapters;
+mod canary;
 mod chat;
 mod fallback;
 pub mod reply;
 mod rules;
 mod schema;
 
+pub use crate::canary::{Enforced, enforces_schema};
 pub use crate::chat::{
     ChatError, ChatErrorKind, ChatModel, ChatReply, ChatRequest, InvalidSchema, OutputSchema, Usage,
 };
