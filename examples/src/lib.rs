@@ -22,6 +22,9 @@ mod guides {
     struct HostGuide;
     #[doc = include_str!("../../docs/guide/logs.md")]
     struct LogsGuide;
+    #[cfg(feature = "client")]
+    #[doc = include_str!("../../docs/guide/models.md")]
+    struct ModelsGuide;
     #[doc = include_str!("../../docs/guide/operating.md")]
     struct OperatingGuide;
     #[doc = include_str!("../../docs/guide/policy.md")]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use aiops_core::text;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url, redirect};
 use serde_json::{Map, Value};
@@ -194,11 +195,14 @@ impl ModelEndpoint {
         url
     }
 
-    /// A word of the server's, cut to what words are long; none where it holds one of the endpoint's secrets: a
-    /// server may echo what it was sent.
+    /// A word of the server's, cut to what words are long; none where it holds one of the endpoint's secrets, as
+    /// it came or as it shows: a server may echo what it was sent.
     pub(super) fn word(&self, text: &str) -> Option<String> {
-        let echoed = |secret: &String| secret.len() >= MIN_MASKED && text.contains(secret.as_str());
-        (!self.secrets.iter().any(echoed)).then(|| aiops_core::text::clip(text, MAX_WORD))
+        let shown = text::printable(text);
+        let echoed = |secret: &String| {
+            secret.len() >= MIN_MASKED && (text.contains(secret.as_str()) || shown.contains(secret.as_str()))
+        };
+        (!self.secrets.iter().any(echoed)).then(|| text::clip(&shown, MAX_WORD))
     }
 
     /// The server that a provider's own clients would ask: its address stands in the variable `base.0`, else it
@@ -272,7 +276,7 @@ mod tests {
         assert_eq!(error.to_string(), "model endpoint, SHOP_KEY: not set: it holds the provider's key");
         let endpoint = from(&[("SHOP_KEY", "k3y1\n")]).unwrap();
         assert_eq!(endpoint.url("/v1").as_str(), "https://shop.test/v1");
-        assert_eq!((endpoint.word("bad key k3y1!"), endpoint.word("bad key")), (None, Some("bad key".to_owned())));
+        assert_eq!((endpoint.word("key k3\u{1b}y1!"), endpoint.word("bad key")), (None, Some("bad key".to_owned())));
         assert_eq!(from(&[("SHOP_URL", "http://x"), ("SHOP_KEY", "k")]).unwrap().url("/v1").as_str(), "http://x/v1");
     }
 }
