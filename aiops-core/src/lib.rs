@@ -31,6 +31,7 @@ mod pipeline;
 mod plan_only;
 pub mod plugin;
 mod probe;
+mod redact;
 mod related_alerts;
 mod responder;
 pub mod schema;
@@ -91,6 +92,7 @@ pub use crate::observer::{Observer, PipelineEvent};
 pub use crate::pipeline::{InvalidPipeline, Pipeline, PipelineBuilder, Replay};
 pub use crate::plan_only::PlanOnly;
 pub use crate::probe::{MemoryProbe, Probe, ProbeError, ProbeQuery, Reading};
+pub use crate::redact::{InvalidRedactor, Redacted, Redactions, Redactor, RedactorBuilder};
 pub use crate::related_alerts::RelatedAlerts;
 pub use crate::responder::{
     Decision, Disposition, Plan, Recovered, RespondError, Responder, Response, RuleInput, RuleVerdict, Step,

@@ -29,6 +29,8 @@ mod guides {
     struct OperatingGuide;
     #[doc = include_str!("../../docs/guide/policy.md")]
     struct PolicyGuide;
+    #[doc = include_str!("../../docs/guide/redaction.md")]
+    struct RedactionGuide;
     #[doc = include_str!("../../docs/guide/replay.md")]
     struct ReplayGuide;
     #[cfg(feature = "client")]

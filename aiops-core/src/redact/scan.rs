@@ -1,0 +1,159 @@
+//! The pass over a text: bytes and triples of bytes at which a scanner is asked.
+
+use std::sync::LazyLock;
+
+use super::bytes::{ALNUM, LETTER, at as byte_at, is};
+use super::kind::{Kind, Kinds};
+use super::{assigned, blocks, personal, tokens};
+
+/// How a marker begins.
+pub(super) const MARKER: &[u8] = b"[REDACTED:";
+/// The longest name of a kind.
+pub(super) const LONGEST_NAME: usize = 40;
+
+/// A piece of a text that is not to be shown: byte range and kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hit {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) kind: Kind,
+}
+
+impl Hit {
+    pub(super) fn new(start: usize, end: usize, kind: Kind) -> Self {
+        Self { start, end, kind }
+    }
+}
+
+/// Bits by the hash of three bytes: whether a scanner is to be asked where they stand.
+struct Heads([u64; 1 << (HASH_BITS - 6)]);
+
+const HASH_BITS: usize = 16;
+
+fn hash(bytes: [u8; 3]) -> usize {
+    let key = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
+    (key.wrapping_mul(0x9E37_79B1) >> (32 - HASH_BITS)) as usize
+}
+
+static HEADS: LazyLock<Heads> = LazyLock::new(|| {
+    let mut heads = Heads([0; 1 << (HASH_BITS - 6)]);
+    let mut add = |bytes: [u8; 3]| heads.0[hash(bytes) >> 6] |= 1 << (hash(bytes) & 63);
+    tokens::heads(&mut add);
+    personal::heads(&mut add);
+    for head in [b"---", b"[RE", b"Bea", b"bea", b"BEA", b"Bas", b"bas", b"BAS"] {
+        add(*head);
+    }
+    (0..=255).filter(|byte| is(*byte, LETTER)).for_each(|byte| add([b'-', b'-', byte]));
+    heads
+});
+
+/// What a single byte asks for.
+const NOTHING: u8 = 0;
+const SIGN: u8 = 1;
+const AT: u8 = 2;
+const QUOTE: u8 = 3;
+const DIGIT: u8 = 4;
+const FIRST: [u8; 256] = {
+    let mut table = [NOTHING; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'=' | b':' | b'>' => SIGN,
+            b'@' => AT,
+            b'"' | b'\'' => QUOTE,
+            b'0'..=b'9' => DIGIT,
+            _ => NOTHING,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// The end of the marker that begins at `at`.
+pub(super) fn marker(bytes: &[u8], at: usize) -> Option<usize> {
+    let rest = bytes.get(at..)?.strip_prefix(MARKER)?;
+    let name = rest.iter().take(LONGEST_NAME + 1).position(|byte| !is_name_byte(*byte))?;
+    (name > 0 && rest[name] == b']').then_some(at + MARKER.len() + name + 1)
+}
+
+pub(super) fn is_name_byte(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')
+}
+
+/// All that is to be redacted, by its place; no two overlap, and none reaches into a marker.
+pub(super) fn scan(bytes: &[u8], kinds: Kinds, hits: &mut Vec<Hit>) {
+    let heads = &*HEADS;
+    // Nothing before it is looked at: the end of what was redacted last.
+    let mut floor = 0;
+    let mut at = 0;
+    let mut found = Vec::new();
+    while at < bytes.len() {
+        let asked = FIRST[usize::from(bytes[at])];
+        let head = at + 2 < bytes.len() && {
+            let place = hash([bytes[at], bytes[at + 1], bytes[at + 2]]);
+            heads.0[place >> 6] >> (place & 63) & 1 == 1
+        };
+        if asked == NOTHING && !head {
+            at += 1;
+            continue;
+        }
+        if head
+            && bytes[at] == b'['
+            && let Some(end) = marker(bytes, at)
+        {
+            (at, floor) = (end, end);
+            continue;
+        }
+        let mut next = at + 1;
+        found.clear();
+        if head {
+            found.extend(at_head(bytes, floor, at));
+        }
+        if found.is_empty() {
+            match asked {
+                SIGN => at_sign(bytes, floor, at, &mut found),
+                AT => found.extend(personal::email(bytes, floor, at)),
+                QUOTE => found.extend(assigned::quotation(bytes, floor, at)),
+                DIGIT => match personal::card(bytes, floor, at) {
+                    Ok(hit) => found.push(hit),
+                    // The rest of the number holds no other card, and at most the mark of a token (`8Q~`).
+                    Err(end) => next = next.max(if bytes.get(end) == Some(&b'Q') { end - 1 } else { end }),
+                },
+                _ => {}
+            }
+        }
+        for hit in found.drain(..).filter(|hit| kinds.has(hit.kind)) {
+            if hit.start < hit.end && hit.start >= floor {
+                hits.push(hit);
+                (next, floor) = (hit.end, hit.end);
+            }
+        }
+        at = next;
+    }
+}
+
+fn at_head(bytes: &[u8], floor: usize, at: usize) -> Option<Hit> {
+    match bytes[at] {
+        b'-' => blocks::private_key(bytes, at).or_else(|| {
+            let flag = byte_at(bytes, at + 1, super::bytes::DASH) && byte_at(bytes, at + 2, LETTER);
+            flag.then(|| assigned::flag(bytes, floor, at)).flatten()
+        }),
+        b'b' | b'B' => assigned::scheme(bytes, floor, at),
+        _ => tokens::find(bytes, floor, at).or_else(|| personal::iban(bytes, floor, at)),
+    }
+}
+
+fn at_sign(bytes: &[u8], floor: usize, at: usize, found: &mut Vec<Hit>) {
+    if bytes[at] == b':' {
+        let hit = if byte_at(bytes, at + 1, ALNUM) {
+            tokens::telegram(bytes, floor, at)
+        } else {
+            blocks::url_password(bytes, at)
+        };
+        if let Some(hit) = hit {
+            found.push(hit);
+            return;
+        }
+    }
+    assigned::at_sign(bytes, floor, at, found);
+}
