@@ -15,6 +15,9 @@ is_client() {
   is_client_or_c | grep -vE '^(cc|cmake|bindgen|pkg-config|libsqlite3-sys)$'
 }
 
+# TLS, and what does its mathematics.
+is_tls() { grep -E '^(rustls|rustls-.*|tokio-rustls|hyper-rustls|native-tls|openssl|openssl-sys|ring|aws-lc-.*|boring.*)$'; }
+
 # Crates that building PACKAGE takes on this machine, one a line. More arguments go to cargo tree.
 crates_of() {
   local package=$1
@@ -49,6 +52,10 @@ dependency_rules() {
     done
   done
 
+  # One TLS provider, and a way without any: a host that has another one must be able to leave ours out.
+  if found=$(crates_of aiops-llm --features client-no-provider | is_tls); then echo "aiops-llm, client-no-provider holds TLS: $found"; failed=1; fi
+  if found=$(crates_of aiops-llm --features client | is_tls | grep -vE '^(aws-lc-.*|.*rustls.*)$'); then echo "aiops-llm, client holds a second TLS: $found"; failed=1; fi
+
   if [ -f examples/examples/quickstart.rs ]; then
     crates=$(crates_built_by --example quickstart)
     echo "quickstart: $(wc -l <<<"$crates") crates"
@@ -72,5 +79,7 @@ size_rules() {
 self_check_rules() {
   [ "$(printf 'serde\nring\nlinux-raw-sys\nlibz-sys\ncc\nhyper-util\nccx\n' | is_client_or_c | tr '\n' ' ')" = "ring libz-sys cc hyper-util " ] ||
     { echo "self-check: clients and C are not recognised"; return 1; }
+  [ "$(printf 'serde\nring\naws-lc-sys\nrustls-pki-types\nstring\n' | is_tls | tr '\n' ' ')" = "ring aws-lc-sys rustls-pki-types " ] ||
+    { echo "self-check: TLS is not recognised"; return 1; }
   crates_of aiops-core | grep -qx serde_json || { echo "self-check: the tree of aiops-core cannot be read"; return 1; }
 }

@@ -119,6 +119,26 @@ fn the_linters_see_what_providers_refuse() {
     assert_eq!(transformed["properties"]["c"]["additionalProperties"], json!(false));
 }
 
+/// What no schema says, with the reader's name for it.
+#[test]
+fn what_the_schema_cannot_say_is_refused_by_name() {
+    let validator = jsonschema::validator_for(&parsed(&menu(5, 11))).unwrap();
+    let report = r#"{"summary":"s","likely_causes":[],"evidence":[],"recommended_actions":[],"confidence":0.5,"needs_human":true}"#;
+    assert!(read_reply(report, Some("stop")).is_ok());
+    for (text, name) in [
+        (report.replace("0.5", "1.0000001"), "confidence must be a number from 0 to 1, not 1.0000001"),
+        (report.replace("0.5", "95"), "confidence must be a number from 0 to 1, not 95"),
+        (report.replace("{\"s", "{\"summary\":\"t\",\"s"), "duplicate key \"summary\" in the report"),
+        (
+            report.replace("\"s\"", &format!("\"{}\"", "s".repeat(70_000))),
+            "the reply has 70108 bytes, at most 65536 are read",
+        ),
+    ] {
+        assert!(validator.is_valid(&serde_json::from_str(&text).unwrap()), "the schema takes it");
+        assert_eq!(read_reply(&text, Some("stop")).unwrap_err().to_string(), name);
+    }
+}
+
 /// A value for a key, right more often than wrong.
 fn field(key: &'static str) -> BoxedStrategy<Value> {
     let wrong = prop_oneof![Just(json!(null)), Just(json!(7)), Just(json!("x")), Just(json!([1])), Just(json!({}))];
@@ -143,7 +163,7 @@ fn reply() -> BoxedStrategy<Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(5_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     /// The reader knows no menu, so a name that is not in it counts as read here: the check of names stands
     /// behind the reader, whatever the server held the model to.
