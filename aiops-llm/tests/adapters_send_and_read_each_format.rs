@@ -207,6 +207,22 @@ fn a_refusal_in_a_field_of_its_own_is_one() {
 }
 
 #[test]
+fn a_forced_tool_is_the_reply_and_of_two_none_is_chosen() {
+    let model = Anthropic::new(nowhere(), "m").structured(StructuredMode::ForcedTool);
+    let read = |calls: &str, reason: &str| {
+        let body = format!(r#"{{"content":[{{"type":"text","text":"So:"}}{calls}],"stop_reason":"{reason}"}}"#);
+        let reply = model.read_answer(200, body.as_bytes()).unwrap();
+        (reply.text, reply.stop_reason.unwrap())
+    };
+    let call = r#",{"type":"tool_use","id":"1","name":"zebra","input":{"z": 1, "a":2, "z":3}}"#;
+    let (input, end) = (r#"{"z": 1, "a":2, "z":3}"#, "end_turn".to_owned());
+    assert_eq!(read(call, "tool_use"), (input.to_owned(), end.clone()), "a key that stands twice is seen");
+    assert_eq!(read(&call.repeat(2), "tool_use"), (format!("{input}\n{input}"), end));
+    assert_eq!(read(call, "max_tokens"), (input.to_owned(), "max_tokens".to_owned()));
+    assert_eq!(read("", "tool_use"), ("So:".to_owned(), "tool_use".to_owned()), "no tool was called");
+}
+
+#[test]
 fn responses_says_by_two_fields_how_it_ended() {
     let model = OpenAiResponses::new(nowhere(), "m");
     let read = |body: Value| model.read_answer(200, body.to_string().as_bytes());

@@ -183,23 +183,19 @@ impl Wire for Anthropic {
 
     fn read(&self, answer: Answer) -> Result<ChatReply, NoReply> {
         let Some(blocks) = answer.content else { return Err(NoReply::Shape("no content")) };
-        // The forced tool's input is the reply, as it was written: keys in order, none twice unseen.
-        let forced = |block: &&Block| self.mode == StructuredMode::ForcedTool && block.kind == "tool_use";
-        let called = blocks.iter().find(forced).and_then(|block| block.input.as_deref());
+        let texts = blocks.iter().filter(|block| block.kind == "text").filter_map(|block| block.text.as_ref());
+        let tools = blocks.iter().filter(|block| block.kind == "tool_use").filter_map(|block| block.input.as_deref());
+        // A forced tool's input is the reply, as it was written. Of two none is chosen: the reader sees both.
+        let inputs: Vec<&str> = tools.map(RawValue::get).filter(|_| self.mode == StructuredMode::ForcedTool).collect();
+        let (text, stop_reason) = match answer.stop_reason {
+            reason if inputs.is_empty() => (joined(texts), reason),
+            // It stopped to call the tool, which is where the reply ends.
+            Some(reason) if reason == "tool_use" => (inputs.join("\n"), Some("end_turn".to_owned())),
+            reason => (inputs.join("\n"), reason),
+        };
         let usage = Counts::of(answer.usage.as_ref());
         let cached = (usage.at("/cache_read_input_tokens"), usage.at("/cache_creation_input_tokens"));
-        let mut reply = match called {
-            // It stopped to call the tool, which is where the reply ends.
-            Some(input) if answer.stop_reason.as_deref() == Some("tool_use") => ChatReply::new(input.get(), "end_turn"),
-            Some(input) => {
-                ChatReply { text: input.get().to_owned(), stop_reason: answer.stop_reason, ..ChatReply::default() }
-            }
-            None => {
-                let texts = blocks.iter().filter(|block| block.kind == "text").filter_map(|block| block.text.as_ref());
-                ChatReply { text: joined(texts), stop_reason: answer.stop_reason, ..ChatReply::default() }
-            }
-        };
-        reply.model = answer.model;
+        let mut reply = ChatReply { text, stop_reason, model: answer.model, ..ChatReply::default() };
         reply.usage.input_tokens = usage.at("/input_tokens").saturating_add(cached.0).saturating_add(cached.1);
         reply.usage.output_tokens = usage.at("/output_tokens");
         (reply.usage.cache_read_tokens, reply.usage.cache_write_tokens) = cached;

@@ -147,8 +147,8 @@ impl ModelEndpoint {
         Ok(self)
     }
 
-    /// Keys that every request's body carries besides the adapter's own, or in their place: a provider's
-    /// parameters of the day.
+    /// Keys that every request's body carries besides the adapter's own, or in place of them, the whole value: a
+    /// provider's parameters of the day.
     #[must_use]
     pub fn extra(mut self, keys: Map<String, Value>) -> Self {
         self.extra = keys;
