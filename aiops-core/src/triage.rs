@@ -126,6 +126,12 @@ pub struct Provenance {
     /// Why a fallback answered, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_reason: Option<String>,
+    /// What it cost in US dollars, failed attempts included; absent where it is not known, which is not 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_dollars: Option<f64>,
+    /// What is odd about the report (`unsupported_number`), by the triager's own names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
 }
 
 impl Provenance {

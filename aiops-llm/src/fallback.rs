@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aiops_core::plugin::guarded;
 use aiops_core::time::minus;
-use aiops_core::{Clock, SystemClock, Triage, TriageError, TriageRequest, Triager, error_chain};
+use aiops_core::{Clock, Confidence, SystemClock, Triage, TriageError, TriageRequest, Triager, error_chain};
 use async_trait::async_trait;
 
 /// Kept of the deadline for the fallback: rules answer in milliseconds.
@@ -14,8 +14,8 @@ const RESERVE: Duration = Duration::from_secs(2);
 
 /// Asks a triager, and another one where the first fails, panics or runs out of time.
 ///
-/// The fallback's answer is marked: `provenance.fallback_reason` says why the first gave none, so that
-/// a policy can treat it as what it is. Counted as `aiops_triage_fallback_total{triager}`.
+/// The fallback's answer is for a person: without actions, with confidence 0, and
+/// `provenance.fallback_reason` says why the first gave none. Counted as `aiops_triage_fallback_total{triager}`.
 ///
 /// ```
 /// use aiops_core::{TriageReport, triager_fn};
@@ -74,10 +74,17 @@ impl<P: Triager, F: Triager> Triager for WithFallback<P, F> {
         };
         metrics::counter!("aiops_triage_fallback_total", "triager" => self.primary.name().to_owned()).increment(1);
         tracing::warn!(incident = %request.incident_id, reason, "the fallback triager answers");
-        let mut triage = self.fallback.triage(request).await?;
-        triage.provenance.fallback_reason = Some(aiops_core::text::clip(&reason, 300));
-        Ok(triage)
+        Ok(for_a_person(self.fallback.triage(request).await?, &reason))
     }
+}
+
+/// Marks a fallback's answer as what it is: for a person, without actions, of no confidence.
+pub(crate) fn for_a_person(mut triage: Triage, reason: &str) -> Triage {
+    triage.report.recommended_actions.clear();
+    triage.report.confidence = Confidence::ZERO;
+    triage.report.needs_human = true;
+    triage.provenance.fallback_reason = Some(aiops_core::text::clip(reason, 300));
+    triage
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! | a report without any model | [`RuleTriager::new`] with a menu |
 //! | somebody to answer when the model cannot | [`WithFallback`] around it and [`RuleTriager::default`] |
 //! | a report out of a model's raw text | [`reply`] |
+//! | a report by a model | [`LlmTriager`] |
 //! | a model endpoint | [`adapters`] (feature `client`) |
 //! | a model endpoint of your own | [`ChatModel`] |
 //! | the schema that a model's report must have | [`report_schema`] |
@@ -25,15 +26,23 @@
 pub mod adapters;
 mod canary;
 mod chat;
+mod check;
 mod fallback;
+mod limits;
+mod prompt;
 pub mod reply;
 mod rules;
 mod schema;
+mod triager;
 
 pub use crate::canary::{Enforced, enforces_schema};
 pub use crate::chat::{
     ChatError, ChatErrorKind, ChatModel, ChatReply, ChatRequest, InvalidSchema, OutputSchema, Usage,
 };
+pub use crate::check::{Flag, Violation};
 pub use crate::fallback::WithFallback;
+pub use crate::limits::{Budget, BudgetSpent, ModelPrice, Prices};
+pub use crate::prompt::EvidenceTooLarge;
 pub use crate::rules::{ActionRule, RuleTriager, RuleTriagerBuilder, When};
 pub use crate::schema::{MenuTooLarge, bounded_report_schema, report_schema};
+pub use crate::triager::{AskError, InvalidTriager, LlmTriager, LlmTriagerBuilder, TriagePreview};

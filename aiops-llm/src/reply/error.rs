@@ -68,6 +68,9 @@ pub enum ReplyError {
         /// The key.
         key: String,
     },
+    /// The schema itself instead of a report that follows it, as small models do.
+    #[error("the reply is the schema, not a report that follows it")]
+    EchoedSchema,
     /// A key that must be there.
     #[error("the report has no {field}")]
     Missing {
@@ -102,8 +105,30 @@ impl ReplyError {
             | Self::Broken { .. }
             | Self::NotAnObject { .. }
             | Self::DuplicateKey { .. }
+            | Self::EchoedSchema
             | Self::Missing { .. }
             | Self::Wrong { .. } => true,
+        }
+    }
+
+    /// As in metrics.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Truncated { .. } => "truncated",
+            Self::Refused { .. } => "refused",
+            Self::Unfinished { .. } => "unfinished",
+            Self::NoStopReason => "no_stop_reason",
+            Self::UnknownStopReason { .. } => "unknown_stop_reason",
+            Self::TooLong { .. } => "too_long",
+            Self::NoJson => "no_json",
+            Self::SeveralCandidates => "several_objects",
+            Self::Broken { .. } => "broken_json",
+            Self::NotAnObject { .. } => "not_an_object",
+            Self::DuplicateKey { .. } => "duplicate_key",
+            Self::EchoedSchema => "echoed_schema",
+            Self::Missing { .. } => "missing_field",
+            Self::Wrong { .. } => "wrong_type",
         }
     }
 }

@@ -18,6 +18,9 @@ pub(super) fn report(Object { mut keys, duplicate }: Object) -> Result<TriageRep
     if let Some(key) = duplicate {
         return Err(ReplyError::DuplicateKey { key: text::clip(&key, SHOWN) });
     }
+    if !keys.contains_key("summary") && keys.contains_key("properties") {
+        return Err(ReplyError::EchoedSchema);
+    }
     let mut take = |field| keys.remove(field).ok_or(ReplyError::Missing { field });
     let summary = match take("summary")? {
         Value::String(summary) => summary,
