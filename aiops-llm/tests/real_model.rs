@@ -11,6 +11,7 @@ use aiops_llm::adapters::{Anthropic, ModelEndpoint, OpenAiChat, StructuredMode};
 use aiops_llm::reply::{ReplyError, read_reply};
 use aiops_llm::{
     ChatErrorKind, ChatModel, ChatRequest, Enforced, OutputSchema, bounded_report_schema, enforces_schema,
+    report_schema,
 };
 
 /// An example, since so small a model finds no confidence below 1 by itself.
@@ -70,6 +71,20 @@ async fn the_openai_route_gives_reports_that_keep_the_schema_and_counts_tokens()
         }
     }
     assert!(reports > 0, "no report in three");
+}
+
+#[tokio::test]
+#[ignore = "needs llm: .ci/services up llm"]
+async fn a_grammar_is_made_of_catalogues_of_0_200_and_1000_actions() {
+    for count in [0, 200, 1_000] {
+        let entry = |i| MenuEntry::new(ActionName::new(format!("action_{i:04}")).unwrap(), "an action");
+        let menu = ActionMenu::new((0..count).map(entry).collect());
+        for schema in [report_schema(&menu).unwrap(), bounded_report_schema(&menu).unwrap()] {
+            let reply =
+                openai().complete(&request("checkout").schema(Arc::new(schema)).max_output_tokens(5)).await.unwrap();
+            assert!(reply.text.starts_with('{'), "{count} actions: {}", reply.text);
+        }
+    }
 }
 
 #[tokio::test]
