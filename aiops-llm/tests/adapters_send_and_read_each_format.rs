@@ -8,6 +8,7 @@ mod model_double;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aiops_core::jiff::Timestamp;
 use aiops_llm::adapters::{Anthropic, ModelEndpoint, Ollama, OpenAiChat, OpenAiResponses, StructuredMode};
 use aiops_llm::{ChatErrorKind, ChatModel, ChatRequest, OutputSchema, Usage};
 use model_double::{Answer, Double, Format, KEY, endpoint};
@@ -291,6 +292,33 @@ async fn our_client_carries_a_key_to_no_other_address() {
     assert_eq!((error.kind, error.status), (ChatErrorKind::BadAnswer, Some(302)));
     assert_eq!(double.requests().len(), 1);
     assert!(double.last().header("user-agent").unwrap().starts_with("aiops/"));
+}
+
+#[tokio::test]
+async fn the_days_of_a_model_are_asked_for() {
+    let now: Timestamp = "2026-11-27T10:00:00Z".parse().unwrap();
+    let told = json!({"id": "m-20260801", "lifecycle": "deprecated", "retires_at": "2026-11-30T10:00:00Z",
+        "capabilities": {"structured_outputs": {"supported": true}}, "max_input_tokens": 1_000_000, "more": []});
+    let double = Double::start(move |number, _| match number {
+        0 => Answer::ok(&told),
+        1 => Answer::ok(json!({"id": "other", "retires_at": "soon"})),
+        2 => Answer::of(404, Format::Messages.error("not_found_error", None, "m")),
+        _ => Answer::ok("<html>"),
+    })
+    .await;
+    let model = Anthropic::new(endpoint(&double.url).header("x-api-key", KEY).unwrap(), "a/b model");
+    let lifecycle = model.lifecycle(now).await.unwrap();
+    assert_eq!((lifecycle.state.as_deref(), lifecycle.days_left(now)), (Some("deprecated"), Some(3.0)));
+    assert_eq!((lifecycle.structured_outputs, lifecycle.max_input_tokens), (Some(true), Some(1_000_000)));
+    let asked = double.last();
+    assert_eq!(asked.target, "/v1/models/a%2Fb%20model");
+    assert_eq!((asked.header("x-api-key"), asked.header("anthropic-version")), (Some(KEY), Some("2026-10-21")));
+    let little = model.lifecycle(now).await.unwrap();
+    assert_eq!((little.id.as_deref(), little.retires_at, little.days_left(now)), (Some("other"), None, None));
+    assert_eq!(model.lifecycle(now).await.unwrap_err().kind, ChatErrorKind::UnknownModel);
+    assert_eq!(model.lifecycle(now).await.unwrap_err().kind, ChatErrorKind::BadAnswer);
+    let exact = Anthropic::new(ModelEndpoint::exact("http://h/m:rawPredict").unwrap(), "m");
+    assert_eq!(exact.lifecycle(now).await.unwrap_err().kind, ChatErrorKind::Refused);
 }
 
 /// In a container there may be none: the test above runs again in a process that finds none.

@@ -198,6 +198,13 @@ impl ModelEndpoint {
         url
     }
 
+    /// The address of a path below the base, each part encoded; none where there is no base.
+    pub(super) fn below(&self, path: &[&str]) -> Option<Url> {
+        let mut url = self.url.clone();
+        url.path_segments_mut().ok()?.pop_if_empty().extend(path);
+        (!self.exact).then_some(url)
+    }
+
     /// A word of the server's, cut to what words are long; none where it holds one of the endpoint's secrets, as
     /// it came or as it shows: a server may echo what it was sent.
     pub(super) fn word(&self, text: &str) -> Option<String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Response;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::body::Body;
 use super::endpoint::ModelEndpoint;
@@ -67,6 +68,23 @@ pub(super) async fn complete<W: Wire>(wire: &W, request: &ChatRequest) -> Result
     decode(wire, within(request.timeout, wire.provider(), attempt).await?)
 }
 
+/// The JSON that stands at a path below the endpoint's base.
+pub(super) async fn look_up<W: Wire>(wire: &W, path: &[&str], limit: Duration) -> Result<Value, ChatError> {
+    let endpoint = wire.endpoint();
+    let unreachable = |error| broken(wire.provider(), error);
+    let url = endpoint.below(path).ok_or_else(|| {
+        ChatError::new(wire.provider(), ChatErrorKind::Refused).reason("the endpoint is one address, without a base")
+    })?;
+    let asked =
+        endpoint.client().map_err(unreachable)?.get(url).headers(wire.headers()).headers(endpoint.headers.clone());
+    let attempt = async { Answer::of(wire, asked.send().await.map_err(unreachable)?).await };
+    let Answer { status, headers, body } = within(limit, wire.provider(), attempt).await?;
+    if !(200..300).contains(&status) {
+        return Err(refused(wire, Problem::read(&body), Some(status), &headers));
+    }
+    serde_json::from_slice(&body).map_err(|error| bad(wire, status, &headers, shape(&error)))
+}
+
 async fn within<T>(
     limit: Duration,
     provider: &str,
@@ -108,24 +126,20 @@ impl Answer {
 
 /// What an answer says.
 pub(super) fn decode<W: Wire>(wire: &W, Answer { status, headers, body }: Answer) -> Result<ChatReply, ChatError> {
-    let problem = |problem: Problem, status| {
-        let error = problem.into_error(wire.endpoint(), wire.provider(), status);
-        Err(failure::with_headers(error, wire.endpoint(), &headers))
-    };
     if !(200..300).contains(&status) {
-        return problem(Problem::read(&body), Some(status));
+        return Err(refused(wire, Problem::read(&body), Some(status), &headers));
     }
     let unread = match serde_json::from_slice::<W::Answer>(&body) {
         Ok(answer) => match wire.read(answer) {
             Ok(reply) => return Ok(finished(reply, wire.endpoint(), &headers)),
-            Err(NoReply::Problem(within)) => return problem(within, None),
+            Err(NoReply::Problem(within)) => return Err(refused(wire, within, None, &headers)),
             Err(NoReply::Shape(missing)) => missing,
         },
         Err(error) => shape(&error),
     };
     // Some gateways answer 200 with an error in place of a reply.
     if let Some(within) = Problem::within(&body) {
-        return problem(within, None);
+        return Err(refused(wire, within, None, &headers));
     }
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("no content type");
     Err(bad(wire, status, &headers, &format!("{unread}, {kind}")))
@@ -137,6 +151,11 @@ fn finished(mut reply: ChatReply, endpoint: &ModelEndpoint, headers: &HeaderMap)
     reply.model = reply.model.and_then(|model| endpoint.word(&model));
     reply.request_id = failure::request_id(endpoint, headers);
     reply
+}
+
+/// What the provider's own error is here.
+fn refused<W: Wire>(wire: &W, problem: Problem, status: Option<u16>, headers: &HeaderMap) -> ChatError {
+    failure::with_headers(problem.into_error(wire.endpoint(), wire.provider(), status), wire.endpoint(), headers)
 }
 
 /// An answer that is no answer of this format.

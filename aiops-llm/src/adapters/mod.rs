@@ -60,6 +60,7 @@ mod body;
 mod endpoint;
 mod exchange;
 mod failure;
+mod lifecycle;
 mod ollama;
 mod openai_chat;
 mod openai_responses;
@@ -70,6 +71,7 @@ pub use reqwest;
 
 pub use self::anthropic::{Anthropic, StructuredMode};
 pub use self::endpoint::{InvalidEndpoint, ModelEndpoint};
+pub use self::lifecycle::ModelLifecycle;
 pub use self::ollama::Ollama;
 pub use self::openai_chat::OpenAiChat;
 pub use self::openai_responses::OpenAiResponses;
