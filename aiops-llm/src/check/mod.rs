@@ -6,7 +6,7 @@ mod words;
 
 use std::fmt;
 
-use aiops_core::{ActionMenu, TriageReport, TriageRequest, text};
+use aiops_core::{ActionMenu, Redactor, TriageReport, TriageRequest, text};
 
 pub(crate) use self::grounding::Context;
 
@@ -171,11 +171,12 @@ pub(crate) fn examine(
     request: &TriageRequest,
     menu: &ActionMenu,
     prompt: &str,
+    redactor: &Redactor,
 ) -> Vec<Flag> {
     let mut flags = Vec::new();
     let context = Context::new(request, prompt);
-    clean(&mut report.summary, &mut flags);
-    report.likely_causes.iter_mut().for_each(|cause| clean(cause, &mut flags));
+    clean(&mut report.summary, redactor, &mut flags);
+    report.likely_causes.iter_mut().for_each(|cause| clean(cause, redactor, &mut flags));
     grounding::check(report, &context, &mut flags);
     if report.distinct_actions().len() < report.recommended_actions.len() {
         report.recommended_actions = report.distinct_actions().into_iter().map(str::to_owned).collect();
@@ -194,7 +195,7 @@ pub(crate) fn examine(
 }
 
 /// Takes out what does not show, links and secrets.
-fn clean(field: &mut String, flags: &mut Vec<Flag>) {
+fn clean(field: &mut String, redactor: &Redactor, flags: &mut Vec<Flag>) {
     if field.chars().any(|c| text::is_hidden(c) && !matches!(c, '\n' | '\r' | '\t')) {
         flags.push(Flag::Hidden);
     }
@@ -203,7 +204,12 @@ fn clean(field: &mut String, flags: &mut Vec<Flag>) {
     if links > 0 {
         flags.push(Flag::Link);
     }
-    *field = without;
+    let redacted = redactor.redact(&without);
+    if !redacted.found.is_empty() {
+        redacted.found.record();
+        flags.push(Flag::Secret);
+    }
+    *field = redacted.text.into_owned();
 }
 
 #[cfg(test)]

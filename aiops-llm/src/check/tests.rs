@@ -17,8 +17,8 @@ fn flags(summary: &str, causes: &[&str]) -> (TriageReport, Vec<Flag>) {
 fn flags_of(mut report: TriageReport) -> (TriageReport, Vec<Flag>) {
     let request = samples::request(samples::event("checkout", "a", Timestamp::UNIX_EPOCH));
     let menu = ActionMenu::new(vec![MenuEntry::new(ActionName::new("restart_pod").unwrap(), "restarts")]);
-    let prompt = crate::prompt::user(&request, "salt", 10_000).unwrap();
-    let flags = examine(&mut report, &request, &menu, &prompt);
+    let prompt = crate::prompt::user(&request, "salt", 10_000, &Redactor::default()).unwrap();
+    let flags = examine(&mut report, &request, &menu, &prompt, &Redactor::default());
     (report, flags)
 }
 
@@ -46,6 +46,7 @@ fn invented_evidence_and_quotations_ask_for_a_person() {
         ("see https://evil.example/x?q=1", "the pool [log:1]", Flag::Link),
         ("![a](https://evil.example/p.png)", "the pool [log:1]", Flag::Link),
         ("slow\u{202e}", "the pool [log:1]", Flag::Hidden),
+        ("slow, password=hunter2hunter2", "the pool [log:1]", Flag::Secret),
     ] {
         let (report, found) = flags(summary, &[cause]);
         assert!(found.contains(&flag) && report.needs_human, "{summary} {cause}: {found:?}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use aiops_core::{ContextItem, DetectionEvent, Status, TriageRequest, text};
+use aiops_core::{ContextItem, DetectionEvent, Redactions, Redactor, Status, TriageRequest, text};
 use serde::Serialize;
 
 use super::EvidenceTooLarge;
@@ -12,6 +12,8 @@ use super::EvidenceTooLarge;
 const VALUE: usize = 400;
 /// Events that are shown: the one that asks, and the incident's others.
 const EVENTS: usize = 8;
+/// Characters beyond the cut that are looked at for the rest of a secret.
+const REACH: usize = 4_096;
 /// Labels of an event that are shown.
 const LABELS: usize = 12;
 
@@ -38,19 +40,21 @@ pub(super) struct Lines {
 
 impl Lines {
     /// All of them. A line in which the marks' number stands is dropped and told: nobody can know it by chance.
-    pub(super) fn of(request: &TriageRequest, nonce: &str) -> Self {
-        let mut lines = vec![("event".to_owned(), event("event:1", &request.event))];
+    pub(super) fn of(request: &TriageRequest, nonce: &str, redactor: &Redactor) -> Self {
+        let mut writer = Writer { redactor, found: Redactions::default() };
+        let mut lines = vec![("event".to_owned(), writer.event("event:1", &request.event))];
         let others = request.events.iter().filter(|event| event.event_id != request.event.event_id);
         for (index, other) in others.enumerate() {
-            lines.push(("event".to_owned(), event(&format!("event:{}", index + 2), other)));
+            lines.push(("event".to_owned(), writer.event(&format!("event:{}", index + 2), other)));
         }
         let mut missing: Vec<String> = Vec::new();
         if lines.len() > EVENTS {
             missing.push(format!("event: {EVENTS} of {} shown", lines.len()));
             lines.truncate(EVENTS);
         }
-        lines.extend(labels(&request.event).map(|line| ("labels".to_owned(), line)));
-        lines.extend(request.context.items.iter().map(|each| (each.kind.as_str().to_owned(), item(each))));
+        lines.extend(writer.labels(&request.event).map(|line| ("labels".to_owned(), line)));
+        lines.extend(request.context.items.iter().map(|each| (each.kind.as_str().to_owned(), writer.item(each))));
+        writer.found.record();
         let before = lines.len();
         lines.retain(|(_, line)| !line.contains(nonce));
         if lines.len() < before {
@@ -117,39 +121,56 @@ impl Lines {
     }
 }
 
-fn event(id: &str, event: &DetectionEvent) -> String {
-    let state = if event.status == Status::Resolved { "resolved" } else { "firing" };
-    encode(&Line {
-        id,
-        trust: "system",
-        service: Some(one_line(event.service.as_str(), 120)),
-        at: Some(event.detected_at.to_string()),
-        text: format!("{} {state}: {}", event.severity.as_str(), one_line(&event.explain(), VALUE)),
-    })
+/// Writes lines without secrets.
+struct Writer<'r> {
+    redactor: &'r Redactor,
+    found: Redactions,
 }
 
-/// The labels of the event that asks. Workloads set them.
-fn labels(event: &DetectionEvent) -> Option<String> {
-    let shown = event.labels.iter().filter(|(name, _)| *name != "alertname").take(LABELS);
-    let text: Vec<String> =
-        shown.map(|(name, value)| format!("{}={}", one_line(name, 60), one_line(value, 120))).collect();
-    let line = Line { id: "labels:1", trust: "external", service: None, at: None, text: text.join(", ") };
-    (!text.is_empty()).then(|| encode(&line))
-}
+impl Writer<'_> {
+    /// Text on one line, without secrets, then cut: half a secret must not be left.
+    fn line(&mut self, line: &str, max: usize) -> String {
+        // A hostile text may be megabytes long: what cannot be shown is not looked at.
+        let end = line.char_indices().nth(max * 4 + REACH).map_or(line.len(), |(at, _)| at);
+        let redacted = self.redactor.redact(&line[..end]);
+        self.found.merge(redacted.found);
+        one_line(&redacted.text, max)
+    }
 
-fn item(item: &ContextItem) -> String {
-    let trust = match item.trust {
-        aiops_core::Trust::System => "system",
-        aiops_core::Trust::Operator => "operator",
-        aiops_core::Trust::External => "external",
-    };
-    encode(&Line {
-        id: &item.id,
-        trust,
-        service: item.service.as_ref().map(|service| one_line(service.as_str(), 120)),
-        at: item.at.map(|at| at.to_string()),
-        text: one_line(&item.text, VALUE),
-    })
+    fn event(&mut self, id: &str, event: &DetectionEvent) -> String {
+        let state = if event.status == Status::Resolved { "resolved" } else { "firing" };
+        encode(&Line {
+            id,
+            trust: "system",
+            service: Some(self.line(event.service.as_str(), 120)),
+            at: Some(event.detected_at.to_string()),
+            text: format!("{} {state}: {}", event.severity.as_str(), self.line(&event.explain(), VALUE)),
+        })
+    }
+
+    /// The labels of the event that asks. Workloads set them.
+    fn labels(&mut self, event: &DetectionEvent) -> Option<String> {
+        let shown = event.labels.iter().filter(|(name, _)| *name != "alertname").take(LABELS);
+        let text: Vec<String> =
+            shown.map(|(name, value)| self.line(&format!("{}={value}", one_line(name, 60)), 180)).collect();
+        let line = Line { id: "labels:1", trust: "external", service: None, at: None, text: text.join(", ") };
+        (!text.is_empty()).then(|| encode(&line))
+    }
+
+    fn item(&mut self, item: &ContextItem) -> String {
+        let trust = match item.trust {
+            aiops_core::Trust::System => "system",
+            aiops_core::Trust::Operator => "operator",
+            aiops_core::Trust::External => "external",
+        };
+        encode(&Line {
+            id: &item.id,
+            trust,
+            service: item.service.as_ref().map(|service| self.line(service.as_str(), 120)),
+            at: item.at.map(|at| at.to_string()),
+            text: self.line(&item.text, VALUE),
+        })
+    }
 }
 
 /// JSON without `<` and `>`, so that no line can look like the end of the evidence.

@@ -4,7 +4,7 @@ mod evidence;
 
 use std::fmt::Write;
 
-use aiops_core::{ActionMenu, Fingerprint, TriageRequest};
+use aiops_core::{ActionMenu, Fingerprint, Redactor, TriageRequest};
 
 use self::evidence::{Lines, one_line};
 
@@ -65,11 +65,16 @@ pub(crate) fn version(system: &str) -> String {
 
 /// The part of one incident, within `max` bytes. `salt` makes the marks unguessable for whoever wrote the evidence;
 /// equal requests give equal marks.
-pub(crate) fn user(request: &TriageRequest, salt: &str, max: usize) -> Result<String, EvidenceTooLarge> {
+pub(crate) fn user(
+    request: &TriageRequest,
+    salt: &str,
+    max: usize,
+    redactor: &Redactor,
+) -> Result<String, EvidenceTooLarge> {
     let mark =
         |turn: u8| Fingerprint::of_raw(&format!("{salt}|{turn}|{}|{}", request.incident_id, request.event.event_id));
     let nonce = format!("{}{}", mark(0).as_str(), mark(1).as_str());
-    let mut lines = Lines::of(request, &nonce);
+    let mut lines = Lines::of(request, &nonce, redactor);
     lines.fit(max)?;
     let mut user = format!("<evidence {nonce}>\n");
     lines.write(&mut user);

@@ -9,6 +9,7 @@ use aiops_core::{Fingerprint, TriageReport, TriageRequest};
 use super::{Answer, AskError, LlmTriager, Spent};
 use crate::chat::{ChatError, ChatErrorKind, ChatReply, ChatRequest, Usage};
 use crate::check::{self, Violation};
+use crate::prompt::EvidenceTooLarge;
 use crate::reply::{ReplyError, read_reply};
 
 /// Wait before the second attempt, doubled before each further one, up to the longest.
@@ -32,8 +33,13 @@ impl LlmTriager {
         request
     }
 
+    /// The part of the prompt that is about this incident.
+    pub(super) fn evidence(&self, request: &TriageRequest) -> Result<String, EvidenceTooLarge> {
+        crate::prompt::user(request, &self.salt, self.settings.max_evidence_bytes, &self.redactor)
+    }
+
     pub(super) async fn ask(&self, request: &TriageRequest, spent: &mut Spent) -> Result<Answer, AskError> {
-        let evidence = crate::prompt::user(request, &self.salt, self.settings.max_evidence_bytes)?;
+        let evidence = self.evidence(request)?;
         // Closed only when the triager is gone.
         let _place = self.places.acquire().await.map_err(|_| AskError::Panicked)?;
         let mut correction = "";
@@ -145,7 +151,7 @@ impl LlmTriager {
         let mut report: TriageReport =
             read_reply(&reply.text, reply.stop_reason.as_deref()).map_err(Unusable::Reply)?;
         check::bounds(&report).map_err(Unusable::Violation)?;
-        let flags = check::examine(&mut report, request, &self.menu, evidence);
+        let flags = check::examine(&mut report, request, &self.menu, evidence, &self.redactor);
         for flag in &flags {
             metrics::counter!("aiops_llm_flags_total", "flag" => flag.as_str()).increment(1);
         }

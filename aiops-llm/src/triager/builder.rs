@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aiops_core::{ActionMenu, Clock, SystemClock, Triager};
+use aiops_core::{ActionMenu, Clock, Redactor, SystemClock, Triager};
 use tokio::sync::Semaphore;
 
 use super::{InvalidTriager, LlmTriager, Settings};
@@ -22,6 +22,7 @@ pub struct LlmTriagerBuilder {
     fallback: Option<Arc<dyn Triager>>,
     settings: Settings,
     prices: Prices,
+    redactor: Redactor,
     at_once: usize,
     bounded: bool,
     clock: Arc<dyn Clock>,
@@ -44,6 +45,7 @@ impl LlmTriagerBuilder {
                 ttl: Duration::from_secs(600),
             },
             prices: Prices::default(),
+            redactor: Redactor::default(),
             at_once: 2,
             bounded: false,
             clock: Arc::new(SystemClock),
@@ -67,6 +69,12 @@ impl LlmTriagerBuilder {
     /// What tokens cost. Without the model's price the cost of a report is unknown.
     pub fn prices(mut self, prices: Prices) -> Self {
         self.prices = prices;
+        self
+    }
+
+    /// What takes secrets out of prompts and reports (default: all of [`Redactor::default`]'s kinds).
+    pub fn redactor(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
         self
     }
 
@@ -161,6 +169,7 @@ impl LlmTriagerBuilder {
             fallback: self.fallback,
             settings,
             prices: self.prices,
+            redactor: self.redactor,
             clock: self.clock,
             salt: self.salt.unwrap_or_else(random),
             breaker: Mutex::new(Breaker::default()),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aiops_core::time::{minus, plus, since};
 use aiops_core::{
-    ActionMenu, Clock, Provenance, Triage, TriageError, TriageReport, TriageRequest, Triager, error_chain,
+    ActionMenu, Clock, Provenance, Redactor, Triage, TriageError, TriageReport, TriageRequest, Triager, error_chain,
 };
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
@@ -64,6 +64,7 @@ pub struct LlmTriager {
     fallback: Option<Arc<dyn Triager>>,
     settings: Settings,
     prices: Prices,
+    redactor: Redactor,
     clock: Arc<dyn Clock>,
     salt: String,
     breaker: Mutex<Breaker>,

@@ -26,7 +26,7 @@ impl LlmTriager {
     /// # Errors
     /// [`EvidenceTooLarge`], which names the budget.
     pub fn preview(&self, request: &TriageRequest) -> Result<TriagePreview, EvidenceTooLarge> {
-        let user = crate::prompt::user(request, &self.salt, self.settings.max_evidence_bytes)?;
+        let user = self.evidence(request)?;
         let chat = self.request(user, self.settings.timeout);
         let most = self.most(&chat);
         let dollars = self.prices.cost(self.model.model(), most);
