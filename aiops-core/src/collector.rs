@@ -6,18 +6,21 @@ use crate::clock::Clock;
 use crate::context::{ContextKind, ContextQuery, ContextSource, Missing, TriageContext};
 use crate::error::error_chain;
 use crate::plugin::{Boxed, guarded, join_all};
+use crate::redact::{Redactions, Redactor};
 
 /// Sources asked at a time; a host has a handful.
 const AT_ONCE: usize = 16;
 
 /// Asks every source about one event, each until `query.deadline`. What failed, hung or panicked is
-/// listed as missing and costs nothing else.
+/// listed as missing and costs nothing else. What was found is redacted before it is sorted, cut and
+/// numbered; [`Redactor::none`] leaves it as it is.
 ///
 /// The result depends on what the sources answered, not on the order in which they did.
 pub async fn gather_context(
     sources: &[Arc<dyn ContextSource>],
     query: &ContextQuery,
     clock: &dyn Clock,
+    redactor: &Redactor,
 ) -> TriageContext {
     let mut asking: Vec<Boxed<'_, _>> = Vec::with_capacity(sources.len());
     for source in sources {
@@ -41,6 +44,9 @@ pub async fn gather_context(
             .increment(1);
         missing.push(Missing { what: source.name().to_owned(), reason });
     }
+    let mut redacted = Redactions::default();
+    findings.iter_mut().for_each(|finding| redacted.merge(finding.redact(redactor)));
+    redacted.record();
     let context = TriageContext::assemble(findings, missing);
     for (part, present) in parts(query, &context) {
         let present = if present { "yes" } else { "no" };

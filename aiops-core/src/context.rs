@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::error::BoxError;
 use crate::event::DetectionEvent;
 use crate::names::{IncidentId, ServiceName};
+use crate::redact::{Redactions, Redactor};
 
 /// What kind of thing a context item tells about; it is the first part of the item's id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -158,6 +159,17 @@ impl ContextFinding {
     pub fn data(mut self, data: Value) -> Self {
         self.data = data;
         self
+    }
+
+    /// Takes secrets out of the line and of the strings of the data.
+    pub fn redact(&mut self, redactor: &Redactor) -> Redactions {
+        let redacted = redactor.redact(&self.text);
+        let mut found = redacted.found;
+        if let std::borrow::Cow::Owned(text) = redacted.text {
+            self.text = text;
+        }
+        found.merge(redactor.redact_value(&mut self.data));
+        found
     }
 }
 

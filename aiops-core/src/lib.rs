@@ -9,6 +9,7 @@
 
 mod action;
 mod bus;
+mod channel;
 mod clock;
 mod collector;
 mod context;
@@ -28,6 +29,7 @@ mod names;
 mod notify;
 mod observer;
 mod pipeline;
+mod placeholders;
 mod plan_only;
 pub mod plugin;
 mod probe;
@@ -57,6 +59,7 @@ pub use crate::bus::{
     BusError, DETECTIONS, Delivery, Envelope, EnvelopeError, EventBus, MemoryBus, MemoryBusBuilder, RESPONSES, Settle,
     Subscription, TRIAGED, Undelivered, dead_letter_topic,
 };
+pub use crate::channel::Channel;
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::collector::gather_context;
 pub use crate::context::{
@@ -90,6 +93,7 @@ pub use crate::names::{
 pub use crate::notify::{LogNotifier, Notice, NoticeDelivery, NoticeKind, Notifier, NotifyError, Receipt};
 pub use crate::observer::{Observer, PipelineEvent};
 pub use crate::pipeline::{InvalidPipeline, Pipeline, PipelineBuilder, Replay};
+pub use crate::placeholders::{InvalidPlaceholders, Placeholders};
 pub use crate::plan_only::PlanOnly;
 pub use crate::probe::{MemoryProbe, Probe, ProbeError, ProbeQuery, Reading};
 pub use crate::redact::{InvalidRedactor, Redacted, Redactions, Redactor, RedactorBuilder};

@@ -1,4 +1,7 @@
 //! Foreign text made safe to show: text from a model, a log or a label is data wherever it appears.
+//! [`Channel`](crate::Channel) encodes it for the place where it is shown.
+
+pub use crate::channel::plain;
 
 /// Removes control, bidirectional and invisible characters and folds line breaks to one blank.
 ///

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Notice, NoticeKind, Notifier, NotifyError, Receipt};
+use crate::channel::Channel;
 
 /// Writes notices to the host's tracing subscriber: a person's turn at warn, the rest at info.
 ///
@@ -18,7 +19,7 @@ impl Notifier for LogNotifier {
     }
 
     async fn notify(&self, notice: &Notice, _previous: Option<&Receipt>) -> Result<Receipt, NotifyError> {
-        let (incident, line) = (notice.incident_id.as_str(), notice.line());
+        let (incident, line) = (notice.incident_id.as_str(), Channel::Terminal.encode(&notice.line()));
         match &notice.kind {
             NoticeKind::Announced { .. } | NoticeKind::Escalated { .. } | NoticeKind::AwaitingApproval { .. } => {
                 tracing::warn!(incident, "{line}");

@@ -192,8 +192,8 @@ impl NotifyError {
 /// - A notice comes at least once: the channel must use `notice.incident_id` as its own dedup key.
 /// - `previous` is the receipt that the same channel gave for the same incident before; the new
 ///   receipt replaces it.
-/// - It must encode every text of the notice for its channel (JSON, HTML, chat): names and sentences
-///   hold text that workloads wrote. No link, image or unfurl is rendered by itself.
+/// - It must encode every text of the notice for its channel, with [`Channel::encode`](crate::Channel):
+///   names and sentences hold text that workloads wrote. No link, image or unfurl is rendered by itself.
 /// - An `Err`, a panic or a deadline missed lets the notice fall to the next channel, and is counted.
 ///
 /// # Errors

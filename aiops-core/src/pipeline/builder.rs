@@ -18,6 +18,7 @@ use crate::incident_log::IncidentLog;
 use crate::live::Live;
 use crate::notify::{NoticeDelivery, Notifier};
 use crate::observer::Observer;
+use crate::redact::Redactor;
 use crate::responder::Responder;
 use crate::stage::{DetectionStage, RemediationStage, StageParts, StagePartsBuilder, TriageStage};
 use crate::store::StateStore;
@@ -43,6 +44,7 @@ pub struct PipelineBuilder {
     context_deadline: Option<Duration>,
     triage_deadline: Option<Duration>,
     respond_deadline: Option<Duration>,
+    redactor: Redactor,
 }
 
 /// A pipeline that cannot work: every fault, with what to do about it.
@@ -78,6 +80,7 @@ impl PipelineBuilder {
             context_deadline: None,
             triage_deadline: None,
             respond_deadline: None,
+            redactor: Redactor::default(),
         }
     }
 
@@ -202,6 +205,12 @@ impl PipelineBuilder {
         self
     }
 
+    /// Another redactor of what context sources find (default: [`Redactor::default`]).
+    pub fn with_redactor(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
+        self
+    }
+
     /// Another clock.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.parts = self.parts.with_clock(clock);
@@ -271,7 +280,9 @@ impl PipelineBuilder {
             detection = detection.evaluation_deadline(deadline);
         }
         let triage = self.triager.map(|triager| {
-            let mut triage = TriageStage::builder(Arc::clone(&parts), triager).group_wait(self.config.group_wait);
+            let mut triage = TriageStage::builder(Arc::clone(&parts), triager)
+                .group_wait(self.config.group_wait)
+                .with_redactor(self.redactor);
             for source in self.sources {
                 triage = triage.context(source);
             }

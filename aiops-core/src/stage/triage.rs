@@ -20,6 +20,7 @@ use crate::names::IncidentId;
 use crate::notify::{Notice, NoticeKind};
 use crate::observer::PipelineEvent;
 use crate::plugin::guarded;
+use crate::redact::Redactor;
 use crate::store::StateError;
 use crate::time::plus;
 use crate::triage::{Provenance, Triage, TriageReport, TriageRequest, Triaged, Triager};
@@ -56,6 +57,7 @@ pub struct TriageStageBuilder {
     context_deadline: Duration,
     triage_deadline: Duration,
     at_once: usize,
+    redactor: Redactor,
 }
 
 impl TriageStageBuilder {
@@ -90,6 +92,12 @@ impl TriageStageBuilder {
         self
     }
 
+    /// Another redactor of what sources find (default: [`Redactor::default`]).
+    pub fn with_redactor(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
+        self
+    }
+
     /// The stage.
     #[must_use]
     pub fn build(self) -> TriageStage {
@@ -100,6 +108,7 @@ impl TriageStageBuilder {
                 sources: self.sources,
                 context_deadline: self.context_deadline,
                 triage_deadline: self.triage_deadline,
+                redactor: self.redactor,
             }),
             group_wait: self.group_wait,
             at_once: self.at_once,
@@ -144,6 +153,7 @@ pub(crate) struct Work {
     sources: Vec<Arc<dyn ContextSource>>,
     context_deadline: Duration,
     triage_deadline: Duration,
+    redactor: Redactor,
 }
 
 /// The events of one incident that have no report yet.
@@ -197,7 +207,7 @@ impl Work {
         let now = clock.now();
         let query = ContextQuery::new(event.clone(), incident.clone(), now, plus(now, self.context_deadline))
             .services(events.iter().map(|event| event.service.clone()));
-        let context = gather_context(&self.sources, &query, clock).await;
+        let context = gather_context(&self.sources, &query, clock, &self.redactor).await;
         self.parts.tell(&PipelineEvent::ContextGathered { at: now, event: &event, context: &context });
 
         let now = clock.now();
@@ -251,6 +261,7 @@ impl TriageStage {
             context_deadline: CONTEXT_DEADLINE,
             triage_deadline: TRIAGE_DEADLINE,
             at_once: AT_ONCE,
+            redactor: Redactor::default(),
         }
     }
 
