@@ -1,6 +1,6 @@
 //! Names that secrets are assigned to.
 
-use super::bytes::{ALNUM, DOT, URL64, is, run_back};
+use super::bytes::{ALNUM, DIGIT, DOT, UNDERSCORE, URL64, is, run_back};
 use super::kind::Kind;
 
 /// What a value must be like to be taken for a secret.
@@ -85,6 +85,25 @@ const WHOLE: &[(&str, Kind, Strength)] = &[
     ("sid", Kind::Secret, Strength::Random),
 ];
 
+/// Last two letters of the names above: a bit for the last, by the one before it.
+const LAST: [u32; 26] = {
+    const fn add(mut table: [u32; 26], names: &[(&str, Kind, Strength)]) -> [u32; 26] {
+        let mut at = 0;
+        while at < names.len() {
+            let name = names[at].0.as_bytes();
+            table[(name[name.len() - 2] - b'a') as usize] |= 1 << (name[name.len() - 1] - b'a');
+            at += 1;
+        }
+        table
+    }
+    add(add([0; 26], ENDINGS), WHOLE)
+};
+
+fn is_ending(before: u8, last: u8) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphabetic().then(|| byte.to_ascii_lowercase() - b'a');
+    letter(before).zip(letter(last)).is_some_and(|(before, last)| LAST[usize::from(before)] >> last & 1 == 1)
+}
+
 /// Last words that the word before belongs to: `api key: …`.
 const TWO_WORDS: [&[u8]; 3] = [b"key", b"token", b"secret"];
 
@@ -102,11 +121,9 @@ pub(super) struct Key {
 impl Key {
     /// The name that ends at `end`, if values of such names are secrets.
     pub(super) fn ending_at(bytes: &[u8], floor: usize, end: usize) -> Option<Self> {
-        let last = bytes.get(end.checked_sub(1)?)?.to_ascii_lowercase();
-        if !matches!(
-            last,
-            b'd' | b'e' | b't' | b'n' | b'y' | b's' | b'l' | b'h' | b'g' | b'w' | b'v' | b'c' | b'0'..=b'9'
-        ) {
+        // Most signs stand behind other words, and between the numbers of a time.
+        let last = run_back(bytes, floor, end, DIGIT | UNDERSCORE, LONGEST);
+        if last < floor + 2 || !is_ending(bytes[last - 2], bytes[last - 1]) {
             return None;
         }
         let mut start = run_back(bytes, floor, end, URL64 | DOT, LONGEST);
@@ -129,7 +146,7 @@ impl Key {
         }
         let key = &folded[..length];
         let whole = WHOLE.iter().find(|(whole, ..)| whole.as_bytes() == key || is_last_word(tail, whole));
-        let found = whole.or_else(|| ENDINGS.iter().find(|(ending, ..)| key.ends_with(ending.as_bytes())));
+        let found = whole.or_else(|| ENDINGS.iter().find(|(ending, ..)| ends_with(key, ending.as_bytes())));
         let (_, kind, strength) = *found?;
         Some(Self { folded, length, kind, strength }.of_vendor())
     }
@@ -159,6 +176,12 @@ impl Key {
     pub(super) fn is(&self, word: &str) -> bool {
         &self.folded[..self.length] == word.as_bytes()
     }
+}
+
+/// As the method of slices; most differ in their last letters.
+fn ends_with(name: &[u8], ending: &[u8]) -> bool {
+    let ([.., a, b], [.., c, d]) = (name, ending) else { return false };
+    a == c && b == d && name.ends_with(ending)
 }
 
 /// `db_pass`, `dbPass`: the word stands by itself at the end of a longer name.

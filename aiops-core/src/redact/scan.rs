@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::bytes::{ALNUM, LETTER, at as byte_at, is};
+use super::bytes::{ALNUM, LETTER, at as byte_at, is, run};
 use super::kind::{Kind, Kinds};
 use super::{assigned, blocks, personal, tokens};
 
@@ -28,11 +28,18 @@ impl Hit {
 /// Bits by the hash of three bytes: whether a scanner is to be asked where they stand.
 struct Heads([u64; 1 << (HASH_BITS - 6)]);
 
-const HASH_BITS: usize = 16;
+const HASH_BITS: usize = 18;
 
 fn hash(bytes: [u8; 3]) -> usize {
     let key = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
     (key.wrapping_mul(0x9E37_79B1) >> (32 - HASH_BITS)) as usize
+}
+
+impl Heads {
+    fn has(&self, bytes: [u8; 3]) -> bool {
+        let place = hash(bytes);
+        self.0[place >> 6] >> (place & 63) & 1 == 1
+    }
 }
 
 static HEADS: LazyLock<Heads> = LazyLock::new(|| {
@@ -48,21 +55,29 @@ static HEADS: LazyLock<Heads> = LazyLock::new(|| {
 });
 
 /// What a single byte asks for.
-const NOTHING: u8 = 0;
-const SIGN: u8 = 1;
-const AT: u8 = 2;
-const QUOTE: u8 = 3;
-const DIGIT: u8 = 4;
-const FIRST: [u8; 256] = {
-    let mut table = [NOTHING; 256];
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    Digit,
+    Sign,
+    At,
+    Quote,
+    Tilde,
+    Escape,
+}
+
+const ASKS: [Asks; 256] = {
+    let mut table = [Asks::Nothing; 256];
     let mut byte = 0;
     while byte < 256 {
         table[byte] = match byte as u8 {
-            b'=' | b':' | b'>' => SIGN,
-            b'@' => AT,
-            b'"' | b'\'' => QUOTE,
-            b'0'..=b'9' => DIGIT,
-            _ => NOTHING,
+            b'0'..=b'9' => Asks::Digit,
+            b'=' | b':' | b'>' => Asks::Sign,
+            b'@' => Asks::At,
+            b'"' | b'\'' => Asks::Quote,
+            b'~' => Asks::Tilde,
+            b'\\' | b'%' | b'[' => Asks::Escape,
+            _ => Asks::Nothing,
         };
         byte += 1;
     }
@@ -85,42 +100,39 @@ pub(super) fn scan(bytes: &[u8], kinds: Kinds, hits: &mut Vec<Hit>) {
     let heads = &*HEADS;
     // Nothing before it is looked at: the end of what was redacted last.
     let mut floor = 0;
+    // Behind an escape such as `\n` a word begins although a letter stands before it.
+    let mut escaped = 0;
     let mut at = 0;
     let mut found = Vec::new();
     while at < bytes.len() {
-        let asked = FIRST[usize::from(bytes[at])];
-        let head = at + 2 < bytes.len() && {
-            let place = hash([bytes[at], bytes[at + 1], bytes[at + 2]]);
-            heads.0[place >> 6] >> (place & 63) & 1 == 1
-        };
-        if asked == NOTHING && !head {
-            at += 1;
-            continue;
-        }
-        if head
-            && bytes[at] == b'['
+        let byte = bytes[at];
+        let asks = ASKS[usize::from(byte)];
+        let head = at + 2 < bytes.len() && heads.has([byte, bytes[at + 1], bytes[at + 2]]);
+        if byte == b'['
+            && head
             && let Some(end) = marker(bytes, at)
         {
             (at, floor) = (end, end);
             continue;
         }
-        let mut next = at + 1;
-        found.clear();
         if head {
             found.extend(at_head(bytes, floor, at));
         }
         if found.is_empty() {
-            match asked {
-                SIGN => at_sign(bytes, floor, at, &mut found),
-                AT => found.extend(personal::email(bytes, floor, at)),
-                QUOTE => found.extend(assigned::quotation(bytes, floor, at)),
-                DIGIT => match personal::card(bytes, floor, at) {
-                    Ok(hit) => found.push(hit),
-                    // The rest of the number holds no other card, and at most the mark of a token (`8Q~`).
-                    Err(end) => next = next.max(if bytes.get(end) == Some(&b'Q') { end - 1 } else { end }),
-                },
-                _ => {}
+            match asks {
+                Asks::Nothing => {}
+                Asks::Digit => found.extend(personal::card(bytes, floor, at)),
+                Asks::Sign => at_sign(bytes, floor, at, &mut found),
+                Asks::At => found.extend(personal::email(bytes, floor, at)),
+                Asks::Quote => found.extend(assigned::quotation(bytes, floor, at)),
+                Asks::Tilde => found.extend(tokens::azure(bytes, floor, at)),
+                Asks::Escape => escaped = escape(bytes, at),
             }
+        }
+        // Within a word nothing begins.
+        let mut next = if is(byte, ALNUM) { run(bytes, at + 1, ALNUM) } else { at + 1 };
+        if at < escaped {
+            next = next.min(escaped);
         }
         for hit in found.drain(..).filter(|hit| kinds.has(hit.kind)) {
             if hit.start < hit.end && hit.start >= floor {
@@ -129,6 +141,20 @@ pub(super) fn scan(bytes: &[u8], kinds: Kinds, hits: &mut Vec<Hit>) {
             }
         }
         at = next;
+    }
+}
+
+/// The end of the escape that begins at `at`; `at` where none does. What [`starts_word`] looks back for.
+///
+/// [`starts_word`]: super::bytes::starts_word
+fn escape(bytes: &[u8], at: usize) -> usize {
+    match bytes[at] {
+        b'%' => at + 3,
+        b'\\' => at + if bytes.get(at + 1) == Some(&b'u') { 6 } else { 2 },
+        _ => {
+            let parameters = bytes[at + 1..].iter().take(12).take_while(|byte| byte.is_ascii_digit() || **byte == b';');
+            at + 2 + parameters.count()
+        }
     }
 }
 

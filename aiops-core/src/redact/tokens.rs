@@ -1,5 +1,7 @@
 //! Keys and tokens that their issuers mark by a prefix.
 
+use std::sync::LazyLock;
+
 use super::bytes::{
     ALNUM, BASE64, BASE64_SIGN, CAPITAL, DASH, DIGIT, DOT, HEX, HEX_LETTER, LETTER, PERCENT, TILDE, UNDERSCORE, UPPER,
     URL64, ends_word, entropy, is, run, run_back, short_run, starts_word,
@@ -140,6 +142,11 @@ const LEAST_ENTROPY: f64 = 2.5;
 /// Bytes of a body that decide whether it is one.
 const JUDGED: usize = 64;
 
+/// Shapes by the first byte of their prefix, in the order of the table.
+static SHAPES_BY_FIRST: LazyLock<[Vec<&Shape>; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|byte| SHAPES.iter().filter(|shape| usize::from(shape.prefix.as_bytes()[0]) == byte).collect())
+});
+
 /// All first three bytes of prefixes. `SK` and a hexadecimal digit is written out by [`heads`].
 pub(super) fn heads(mut add: impl FnMut([u8; 3])) {
     for shape in SHAPES {
@@ -151,7 +158,6 @@ pub(super) fn heads(mut add: impl FnMut([u8; 3])) {
     }
     add(*b"eyJ");
     add(*b".at");
-    (b'0'..=b'9').for_each(|digit| add([digit, b'Q', b'~']));
     // Base64 of two digits and what follows: see `discord`.
     for first in b"MNO" {
         for second in b"DTjz" {
@@ -162,19 +168,18 @@ pub(super) fn heads(mut add: impl FnMut([u8; 3])) {
 
 /// The token that begins at `at`, or around it where its mark stands in the middle.
 pub(super) fn find(bytes: &[u8], floor: usize, at: usize) -> Option<Hit> {
-    match bytes[at] {
-        b'.' => return terraform(bytes, floor, at),
-        digit if is(digit, DIGIT) && bytes.get(at + 1) == Some(&b'Q') => return azure(bytes, floor, at),
-        _ if !starts_word(bytes, floor, at) => return None,
-        _ => {}
+    if bytes[at] == b'.' {
+        return terraform(bytes, floor, at);
     }
-    begins_at(bytes, at)
+    starts_word(bytes, floor, at).then(|| begins_at(bytes, at)).flatten()
 }
 
 /// The token that begins at `at`, where a word does.
 pub(super) fn begins_at(bytes: &[u8], at: usize) -> Option<Hit> {
     let rest = bytes.get(at..)?;
-    let by_prefix = SHAPES.iter().filter(|shape| rest.starts_with(shape.prefix.as_bytes())).find_map(|shape| {
+    let alike = &SHAPES_BY_FIRST[usize::from(bytes[at])];
+    let shapes = alike.iter().filter(|shape| rest.starts_with(shape.prefix.as_bytes()));
+    let by_prefix = shapes.copied().find_map(|shape| {
         let body = at + shape.prefix.len();
         // As far as it takes to be sure; a run that is no token must not be read to its end again and again.
         let judged = trimmed(bytes, body, short_run(bytes, body, shape.body, shape.least.max(JUDGED)));
@@ -200,7 +205,7 @@ fn trimmed(bytes: &[u8], start: usize, mut end: usize) -> usize {
 const ALG: &[u8] = b"eyJhbGciOi";
 const SHORTEST_PART: usize = 10;
 /// A header with a chain of certificates is longer and is not looked for.
-const LONGEST_HEADER: usize = 1024;
+const LONGEST_HEADER: usize = 512;
 
 fn jwt(bytes: &[u8], at: usize) -> Option<Hit> {
     if !bytes[at..].starts_with(b"eyJ") {
@@ -242,14 +247,17 @@ fn terraform(bytes: &[u8], floor: usize, dot: usize) -> Option<Hit> {
     fits.then_some(Hit::new(start, end, Kind::TerraformToken))
 }
 
-/// `abc8Q~…`: the mark stands behind three characters.
-fn azure(bytes: &[u8], floor: usize, digit: usize) -> Option<Hit> {
+/// `abc8Q~…`, at its `~`.
+pub(super) fn azure(bytes: &[u8], floor: usize, tilde: usize) -> Option<Hit> {
     const BODY: u16 = URL64 | DOT | TILDE;
-    let start = run_back(bytes, floor, digit, BODY, 3);
-    let body = digit + 3;
+    let start = tilde.checked_sub(5).filter(|start| *start >= floor)?;
+    if bytes[tilde - 1] != b'Q' || !is(bytes[tilde - 2], DIGIT) || !bytes[start..tilde].iter().all(|b| is(*b, BODY)) {
+        return None;
+    }
+    let body = tilde + 1;
     let end = short_run(bytes, body, BODY, 37);
-    let fits = digit - start == 3 && (31..=36).contains(&(end - body)) && bytes[digit..].get(2) == Some(&b'~');
-    (fits && entropy(&bytes[body..end]) >= LEAST_ENTROPY).then_some(Hit::new(start, end, Kind::AzureClientSecret))
+    let fits = (31..=36).contains(&(end - body)) && entropy(&bytes[body..end]) >= LEAST_ENTROPY;
+    fits.then_some(Hit::new(start, end, Kind::AzureClientSecret))
 }
 
 /// `<8 to 10 digits>:A<34 of base64url>`, at its colon.
@@ -301,7 +309,7 @@ mod tests {
     fn shapes_without_a_prefix_are_found() {
         let b = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnopqrstuvwxyz";
         let text = format!("abc8Q~{}", &b[..34]);
-        assert_eq!(find(text.as_bytes(), 0, 3).map(|hit| hit.start), Some(0));
+        assert_eq!(azure(text.as_bytes(), 0, 5).map(|hit| hit.start), Some(0));
         let text = format!("abcdefghijklmn.atlasv1.{b}");
         assert_eq!(find(text.as_bytes(), 0, 14).map(|hit| hit.end), Some(text.len()));
         let text = format!("123456789:A{}", &b[..34]);

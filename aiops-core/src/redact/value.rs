@@ -1,7 +1,7 @@
 //! Whether an assigned value is a secret, and where it ends.
 
 use super::bytes::{
-    ALNUM, BASE64, BASE64_SIGN, BLANK, DASH, DIGIT, LETTER, PERCENT, URL64, at as byte_at, entropy, is,
+    ALNUM, BASE64, BASE64_SIGN, BLANK, DASH, DIGIT, LETTER, PERCENT, URL64, at as byte_at, entropy, is, run, short_run,
 };
 use super::key::{Key, Strength};
 use super::kind::Kind;
@@ -9,7 +9,7 @@ use super::scan::MARKER;
 use super::tokens::{is_hex, is_mixed};
 
 /// A value stands in so many bytes; it is judged by these, and taken to its end.
-const JUDGED: usize = 1024;
+const JUDGED: usize = 128;
 /// A quotation without an end is none.
 const QUOTED: usize = 4096;
 /// Bytes behind a comma that tell whether the next name of a list begins there.
@@ -133,7 +133,11 @@ fn until_marker(bytes: &[u8], start: usize, end: usize) -> usize {
 fn unquoted_end(bytes: &[u8], start: usize, most: usize) -> usize {
     let most = bytes.len().min(most);
     let (mut at, mut open) = (start, 0_usize);
-    while at < most {
+    loop {
+        at = run(&bytes[..most], at, ALNUM);
+        if at >= most {
+            break;
+        }
         let ends = match bytes[at] {
             b'(' | b'{' => {
                 open += 1;
@@ -164,7 +168,7 @@ fn begins_anew(bytes: &[u8], at: usize) -> bool {
         None | Some(b'"' | b'\'' | b'`' | b'{' | b'[') => true,
         Some(byte) if is(*byte, BLANK) => true,
         Some(byte) if is(*byte, LETTER) => {
-            let name = super::bytes::short_run(bytes, at, URL64, NEXT_NAME);
+            let name = short_run(bytes, at, URL64, NEXT_NAME);
             matches!(bytes.get(name), Some(b'=' | b':'))
         }
         Some(_) => false,
