@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
+use serde_json::{Value as Json, json};
 
 /// Processes in one request of a collector.
 const PROCESSES: u64 = 40;
@@ -61,7 +62,7 @@ fn metric(name: &str, data: Data) -> Metric {
 
 /// One request: for each process a gauge, a cumulative counter and a cumulative histogram of 14 bounds over
 /// its routes.
-fn body(minute: u64) -> Vec<u8> {
+fn request(minute: u64) -> ExportMetricsServiceRequest {
     let process = |process: u64| {
         let gauge = (0..ROUTES).map(|route| number(route, minute, Value::AsDouble(0.25 * minute as f64))).collect();
         let sum = (0..ROUTES).map(|route| number(route, minute, Value::AsInt((minute * 17) as i64))).collect();
@@ -103,31 +104,91 @@ fn body(minute: u64) -> Vec<u8> {
             ..ResourceMetrics::default()
         }
     };
-    ExportMetricsServiceRequest { resource_metrics: (0..PROCESSES).map(process).collect() }.encode_to_vec()
+    ExportMetricsServiceRequest { resource_metrics: (0..PROCESSES).map(process).collect() }
+}
+
+fn json_of_attributes(attributes: &[KeyValue]) -> Json {
+    let pair = |pair: &KeyValue| match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
+        Some(any_value::Value::StringValue(text)) => json!({"key": pair.key, "value": {"stringValue": text}}),
+        _ => unreachable!("all are texts"),
+    };
+    attributes.iter().map(pair).collect()
+}
+
+fn json_of_number(point: &NumberDataPoint) -> Json {
+    let (name, value) = match point.value {
+        Some(Value::AsInt(number)) => ("asInt", json!(number.to_string())),
+        Some(Value::AsDouble(number)) => ("asDouble", json!(number)),
+        None => unreachable!("all have a value"),
+    };
+    json!({
+        "attributes": json_of_attributes(&point.attributes), name: value,
+        "startTimeUnixNano": point.start_time_unix_nano.to_string(),
+        "timeUnixNano": point.time_unix_nano.to_string(),
+    })
+}
+
+fn json_of_histogram(point: &HistogramDataPoint) -> Json {
+    let counts: Vec<String> = point.bucket_counts.iter().map(u64::to_string).collect();
+    json!({
+        "attributes": json_of_attributes(&point.attributes), "count": point.count.to_string(), "sum": point.sum,
+        "bucketCounts": counts, "explicitBounds": point.explicit_bounds,
+        "startTimeUnixNano": point.start_time_unix_nano.to_string(),
+        "timeUnixNano": point.time_unix_nano.to_string(),
+    })
+}
+
+/// The same request as proto3's JSON, in which 64-bit numbers are texts.
+fn json_body(minute: u64) -> Vec<u8> {
+    let metric = |metric: &Metric| {
+        let (kind, data) = match &metric.data {
+            Some(Data::Gauge(gauge)) => {
+                ("gauge", json!({"dataPoints": gauge.data_points.iter().map(json_of_number).collect::<Json>()}))
+            }
+            Some(Data::Sum(sum)) => {
+                let points: Json = sum.data_points.iter().map(json_of_number).collect();
+                ("sum", json!({"dataPoints": points, "aggregationTemporality": 2, "isMonotonic": true}))
+            }
+            Some(Data::Histogram(histogram)) => {
+                let points: Json = histogram.data_points.iter().map(json_of_histogram).collect();
+                ("histogram", json!({"dataPoints": points, "aggregationTemporality": 2}))
+            }
+            _ => unreachable!("there are no others"),
+        };
+        json!({"name": metric.name, "unit": metric.unit, kind: data})
+    };
+    let process = |group: &ResourceMetrics| {
+        let resource = group.resource.as_ref().map(|resource| json_of_attributes(&resource.attributes));
+        let metrics: Json = group.scope_metrics.iter().flat_map(|scope| &scope.metrics).map(metric).collect();
+        json!({"resource": {"attributes": resource}, "scopeMetrics": [{"metrics": metrics}]})
+    };
+    let groups: Json = request(minute).resource_metrics.iter().map(process).collect();
+    json!({"resourceMetrics": groups}).to_string().into_bytes()
 }
 
 /// An intake that wants all three metrics and had a minute before this one.
-fn intake(earlier: &[u8], received: Timestamp) -> OtlpIntake {
+fn intake(earlier: &[u8], encoding: OtlpEncoding, received: Timestamp) -> OtlpIntake {
     let capacity = 100_000;
     let intake = OtlpIntake::new()
         .metric(OtlpSource::new("active", "http.server.active_requests", OtlpQuantity::Value, capacity))
         .metric(OtlpSource::new("rate", "http.server.requests", OtlpQuantity::Rate, capacity))
         .metric(OtlpSource::new("p99", "http.server.request.duration", OtlpQuantity::Quantile(0.99), capacity));
-    take(&intake, earlier, received);
+    take(&intake, earlier, encoding, received);
     intake
 }
 
-fn take(intake: &OtlpIntake, body: &[u8], received: Timestamp) {
-    let tally =
-        intake.take_metrics(body, OtlpEncoding::Protobuf, received).unwrap_or_else(|error| unreachable!("{error}"));
+fn take(intake: &OtlpIntake, body: &[u8], encoding: OtlpEncoding, received: Timestamp) {
+    let tally = intake.take_metrics(body, encoding, received).unwrap_or_else(|error| unreachable!("{error}"));
     assert_eq!((tally.rejected(), tally.unread), (0, 0), "{tally}");
 }
 
 fn otlp(c: &mut Criterion) {
-    let (earlier, body) = (body(1), body(2));
+    let [earlier, body] = [1, 2].map(|minute| request(minute).encode_to_vec());
+    let [earlier_json, json] = [1, 2].map(json_body);
     let settings = OtlpSettings::default();
     let received = Timestamp::from_nanosecond(i128::from(START + 2 * MINUTE)).unwrap_or(Timestamp::MAX);
-    eprintln!("{POINTS} data points, body {:.2} MB", body.len() as f64 / 1e6);
+    let size = |body: &[u8]| body.len() as f64 / 1e6;
+    eprintln!("{POINTS} data points, body {:.2} MB in protobuf, {:.2} MB in JSON", size(&body), size(&json));
     let mut group = c.benchmark_group("otlp");
     group.sample_size(20).throughput(Throughput::Elements(POINTS));
     group.bench_function("bare prost decode", |b| {
@@ -136,12 +197,20 @@ fn otlp(c: &mut Criterion) {
     group.bench_function("decode to points with labels", |b| {
         b.iter(|| black_box(decode_points(black_box(&body), OtlpEncoding::Protobuf, &settings)));
     });
-    group.bench_function("to samples in their sources", |b| {
-        b.iter_batched_ref(
-            || intake(&earlier, received),
-            |intake| take(intake, black_box(&body), received),
-            BatchSize::PerIteration,
-        );
+    for (name, encoding, earlier, body) in [
+        ("to samples in their sources", OtlpEncoding::Protobuf, &earlier, &body),
+        ("from JSON to samples in their sources", OtlpEncoding::Json, &earlier_json, &json),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter_batched_ref(
+                || intake(earlier, encoding, received),
+                |intake| take(intake, black_box(body), encoding, received),
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.bench_function("bare serde_json over the JSON, keeping nothing", |b| {
+        b.iter(|| black_box(serde_json::from_slice::<serde::de::IgnoredAny>(black_box(&json))));
     });
     let unread = OtlpIntake::new();
     group.bench_function("metrics that nobody wants", |b| {

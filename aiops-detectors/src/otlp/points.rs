@@ -169,6 +169,19 @@ struct Point<'a> {
     value: Result<OtlpValue, OtlpFault>,
 }
 
+/// A [`Point`] of a message that has these fields, as all five kinds do.
+macro_rules! point_of {
+    ($message:ident, $value:expr) => {
+        Point {
+            start: $message.start_time_unix_nano,
+            at: $message.time_unix_nano,
+            flags: $message.flags,
+            attributes: $message.attributes,
+            value: $value,
+        }
+    };
+}
+
 type ReadPoint = for<'a> fn(Raw<'a>, &MetricData<'_>) -> Result<Point<'a>, OtlpFault>;
 
 fn temporality(choice: &Choice<'_>) -> Result<OtlpTemporality, OtlpFault> {
@@ -185,13 +198,7 @@ fn number<'a>(
 ) -> Result<Point<'a>, OtlpFault> {
     let point: NumberDataPoint<'a> = raw.read()?;
     let number = point.as_double.map(|double| double.0).or(point.as_int.map(|int| int.0 as f64));
-    Ok(Point {
-        start: point.start_time_unix_nano,
-        at: point.time_unix_nano,
-        flags: point.flags,
-        attributes: point.attributes,
-        value: number.ok_or(OtlpFault::NoValue).and_then(to_value),
-    })
+    Ok(point_of!(point, number.ok_or(OtlpFault::NoValue).and_then(to_value)))
 }
 
 fn gauge<'a>(raw: Raw<'a>, _: &MetricData<'_>) -> Result<Point<'a>, OtlpFault> {
@@ -217,13 +224,7 @@ fn histogram<'a>(raw: Raw<'a>, data: &MetricData<'_>) -> Result<Point<'a>, OtlpF
     let point: HistogramDataPoint<'a> = raw.read()?;
     let (bounds, counts) = (point.explicit_bounds.0, point.bucket_counts.0);
     let distribution = OtlpDistribution::explicit(point.count.0, point.sum.map(|sum| sum.0), bounds, counts);
-    Ok(Point {
-        start: point.start_time_unix_nano,
-        at: point.time_unix_nano,
-        flags: point.flags,
-        attributes: point.attributes,
-        value: histogram_value(data, distribution),
-    })
+    Ok(point_of!(point, histogram_value(data, distribution)))
 }
 
 fn exponential_histogram<'a>(raw: Raw<'a>, data: &MetricData<'_>) -> Result<Point<'a>, OtlpFault> {
@@ -235,13 +236,7 @@ fn exponential_histogram<'a>(raw: Raw<'a>, data: &MetricData<'_>) -> Result<Poin
     let sides = [side(point.positive)?, side(point.negative)?];
     let sum = point.sum.map(|sum| sum.0);
     let distribution = OtlpDistribution::exponential(point.count.0, sum, point.scale.0, point.zero_count.0, sides);
-    Ok(Point {
-        start: point.start_time_unix_nano,
-        at: point.time_unix_nano,
-        flags: point.flags,
-        attributes: point.attributes,
-        value: histogram_value(data, distribution),
-    })
+    Ok(point_of!(point, histogram_value(data, distribution)))
 }
 
 fn summary<'a>(raw: Raw<'a>, _: &MetricData<'_>) -> Result<Point<'a>, OtlpFault> {
@@ -254,11 +249,5 @@ fn summary<'a>(raw: Raw<'a>, _: &MetricData<'_>) -> Result<Point<'a>, OtlpFault>
         }
         Ok(())
     })?;
-    Ok(Point {
-        start: point.start_time_unix_nano,
-        at: point.time_unix_nano,
-        flags: point.flags,
-        attributes: point.attributes,
-        value: Ok(OtlpValue::Summary { count: point.count.0, sum: point.sum.0, quantiles }),
-    })
+    Ok(point_of!(point, Ok(OtlpValue::Summary { count: point.count.0, sum: point.sum.0, quantiles })))
 }
