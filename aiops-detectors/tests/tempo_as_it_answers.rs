@@ -56,6 +56,87 @@ fn metrics(request: &Request, longest: i64) -> Reply {
     Reply::ok(format!(r#"{{"series":[{{"labels":{labels},"samples":[{samples}]}}],"metrics":{{}}}}"#))
 }
 
+/// What a double of Tempo's search does beside answering, one way of writing each; those of metrics and refusals
+/// stand in the tests below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quirk {
+    /// Everything is said.
+    None,
+    /// A start or end with a fraction of a second is refused.
+    WholeSeconds,
+    /// Leading zeros of ids are lost (`left_pad_trace_ids` is off).
+    ShortIds,
+    /// What is zero or empty is left out, with no traces even `traces`.
+    EmptyLeftOut,
+    /// Spans come in `spanSet`.
+    SpanSet,
+    /// Spans come in `spanSets`.
+    SpanSets,
+    /// A search by tags has neither.
+    NoSpans,
+    /// The first so many that were found, which are others each time.
+    FirstFound,
+}
+
+/// Three traces that take 0, 1 and 2 ms, in the order in which they are found the `nth` time.
+fn found(quirk: Quirk, nth: usize, request: &Request) -> Reply {
+    let of = |name: &str| request.parameter(name).unwrap();
+    if quirk == Quirk::WholeSeconds && ["start", "end"].iter().any(|name| of(name).parse::<i64>().is_err()) {
+        return Reply::Body(400, "invalid start: strconv.ParseInt: invalid syntax".to_owned());
+    }
+    if of("q").contains("nothing") {
+        return Reply::ok(if quirk == Quirk::EmptyLeftOut { "{}" } else { r#"{"traces":[],"metrics":{}}"# });
+    }
+    let trace = |number: usize| {
+        let id = if quirk == Quirk::ShortIds { format!("{number:x}") } else { format!("{number:032x}") };
+        let duration = match number {
+            0 if quirk == Quirk::EmptyLeftOut => String::new(),
+            _ => format!(r#","durationMs":{number}"#),
+        };
+        let set = r#"{"spans":[{"spanID":"3c","durationNanos":"5"}],"matched":1}"#;
+        let spans = match quirk {
+            Quirk::SpanSets => format!(r#","spanSets":[{set}]"#),
+            Quirk::NoSpans => String::new(),
+            _ => format!(r#","spanSet":{set}"#),
+        };
+        format!(r#"{{"traceID":"{id}","startTimeUnixNano":"{START}000000000"{duration}{spans}}}"#)
+    };
+    let first = if quirk == Quirk::FirstFound { nth } else { 0 };
+    let traces: Vec<String> =
+        (0..3).map(|place| trace((first + place) % 3)).take(of("limit").parse().unwrap()).collect();
+    Reply::ok(format!(r#"{{"traces":[{}],"metrics":{{"inspectedBytes":"9007199254740993"}}}}"#, traces.join(",")))
+}
+
+#[tokio::test]
+async fn a_search_gives_the_same_traces_with_every_quirk() {
+    for quirk in [
+        Quirk::None,
+        Quirk::WholeSeconds,
+        Quirk::ShortIds,
+        Quirk::EmptyLeftOut,
+        Quirk::SpanSet,
+        Quirk::SpanSets,
+        Quirk::NoSpans,
+        Quirk::FirstFound,
+    ] {
+        let double = Double::start(move |nth, request| found(quirk, nth, request)).await;
+        let (tempo, from, to) = (tempo(&double), at(0) + Duration::from_millis(1), at(60));
+        let mut traces = tempo.search("{ status = error }", from, to, 20).await.unwrap();
+        traces.sort_by_key(|trace| trace.duration);
+        let seen: Vec<(&str, u128)> =
+            traces.iter().map(|trace| (trace.trace_id.as_str(), trace.duration.as_millis())).collect();
+        let ids = [0, 1, 2].map(|number| format!("{number:032x}"));
+        assert_eq!(seen, [(ids[0].as_str(), 0), (&ids[1], 1), (&ids[2], 2)], "{quirk:?}");
+        let spans = usize::from(quirk != Quirk::NoSpans);
+        assert!(traces.iter().all(|trace| trace.spans.len() == spans && trace.start == at(0)), "{quirk:?}");
+        assert!(tempo.search("{ nothing }", from, to, 20).await.unwrap().is_empty(), "{quirk:?}");
+        // A bound cuts what was found first, whichever that is.
+        let one = tempo.search("{}", from, to, 1).await.unwrap();
+        let other = tempo.search("{}", from, to, 1).await.unwrap();
+        assert_eq!((one.len(), one == other), (1, quirk != Quirk::FirstFound), "{quirk:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_range_that_is_too_long_is_read_in_halves() {
     for longest in [i64::MAX, 600] {
