@@ -211,6 +211,11 @@ impl RelatedAlerts {
     }
 }
 
+/// Whether the graph has an edge of this service: without one nothing can be told of its neighbours.
+fn is_known(graph: &DependencyGraph, service: &ServiceName) -> bool {
+    graph.dependencies(service).next().is_some() || graph.callers(service).next().is_some()
+}
+
 /// What is the same alert in two systems.
 fn names(event: &DetectionEvent) -> (&str, &str, &str) {
     (event.kind.as_str(), event.service.as_str(), event.alertname())
@@ -265,6 +270,9 @@ impl ContextSource for RelatedAlerts {
     }
 
     async fn gather(&self, query: &ContextQuery) -> Result<Vec<ContextFinding>, ContextError> {
+        // Beside the parts that the collector sees in a context.
+        let present = if is_known(&self.graph.load(), &query.event.service) { "yes" } else { "no" };
+        metrics::counter!("aiops_context_parts_total", "part" => "dependency", "present" => present).increment(1);
         self.tell(query, None).await
     }
 }
@@ -374,6 +382,18 @@ mod tests {
         let found = source.among(&query, &theirs).await.unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((&found[0].data["alertname"], &found[0].data["distance"]), (&json!("DiskFull"), &json!(2)));
+    }
+
+    #[test]
+    fn whether_the_graph_knows_the_service_is_counted_for_each_question() {
+        let metrics = crate::testing::MetricRecorder::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        metrics::with_local_recorder(&metrics, || {
+            runtime.block_on(gather(&[], &firing("web", 6.0)));
+        });
+        assert_eq!(metrics.value("aiops_context_parts_total"), Some(1.0));
+        let known = ["edge", "disk", "nowhere"].map(|service| is_known(&graph(), &service.into()));
+        assert_eq!(known, [true, true, false], "by either end of an edge");
     }
 
     #[tokio::test]
