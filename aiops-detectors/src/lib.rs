@@ -29,7 +29,7 @@
 //!
 //! | feature | what it is for |
 //! |---|---|
-//! | `client` | the clients of Prometheus and its like, with its sample source, and of Alertmanager, with its channel and context source, on the HTTP client that the host passes in |
+//! | `client` | the clients of Prometheus and its like, Loki, Tempo and Alertmanager, with the sources and the channel over them, on the HTTP client that the host passes in |
 //! | `mstl` | the scorer `Mstl`: trend and seasons by repeated LOESS, in place of Prophet |
 //! | `otlp` | the intake of OTLP metrics, logs and traces, with its router |
 //! | `server` | routers that a host mounts into its own axum server: Alertmanager's webhook and deploys |
