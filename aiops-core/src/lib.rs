@@ -4,11 +4,15 @@
 //!
 //! | feature | what it is for |
 //! |---|---|
+//! | `calibration` | whether confidences can be trusted: Brier score, calibration error, risk and coverage, advice for a threshold |
 //! | `testing` | fakes, `ManualClock` and the conformance suites that a third party's plugin can run |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod action;
 mod bus;
+#[cfg(feature = "calibration")]
+#[cfg_attr(docsrs, doc(cfg(feature = "calibration")))]
+pub mod calibration;
 mod channel;
 mod clock;
 mod collector;
@@ -36,6 +40,7 @@ mod probe;
 mod redact;
 mod related_alerts;
 mod responder;
+mod reviewed;
 pub mod schema;
 mod signal;
 mod stage;
@@ -101,6 +106,7 @@ pub use crate::related_alerts::RelatedAlerts;
 pub use crate::responder::{
     Decision, Disposition, Plan, Recovered, RespondError, Responder, Response, RuleInput, RuleVerdict, Step,
 };
+pub use crate::reviewed::{ReviewedCase, Verdict};
 pub use crate::signal::{Band, Evidence, Signal};
 pub use crate::stage::{
     DetectionStage, DetectionStageBuilder, Intake, IntakeError, REMEDIATION_GROUP, RemediationStage,
