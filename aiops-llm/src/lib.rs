@@ -9,6 +9,8 @@
 //! | a model endpoint | [`adapters`] (feature `client`) |
 //! | a model endpoint of your own | [`ChatModel`] |
 //! | the schema that a model's report must have | [`report_schema`] |
+//! | a model's replies again, without the model | [`cassette`] |
+//! | how well a triager does on recorded incidents | [`evaluate`] (feature `evaluate`) |
 //!
 //! A triager picks names from a menu. What it writes is checked by the responder behind it, never here
 //! alone.
@@ -19,14 +21,19 @@
 //! |---|---|
 //! | `client` | the adapters of model endpoints, with TLS: rustls on aws-lc-rs, unless the host has installed another provider |
 //! | `client-no-provider` | the adapters without a TLS backend: for plain `http`, or for a host that passes in an HTTP client of its own |
+//! | `evaluate` | how well a triager does on recorded incidents: scores, calibration, a gate for builds |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "client-no-provider")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client-no-provider")))]
 pub mod adapters;
 mod canary;
+pub mod cassette;
 mod chat;
 mod check;
+#[cfg(feature = "evaluate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "evaluate")))]
+pub mod evaluate;
 mod fallback;
 mod limits;
 mod prompt;

@@ -34,6 +34,8 @@ pub enum ChatErrorKind {
     Refused,
     /// A filter of the provider stopped the request or the reply.
     Filtered,
+    /// A cassette does not have the request.
+    NotRecorded,
 }
 
 impl ChatErrorKind {
@@ -53,6 +55,7 @@ impl ChatErrorKind {
             Self::ContextTooLong => "context_too_long",
             Self::Refused => "refused",
             Self::Filtered => "filtered",
+            Self::NotRecorded => "not_recorded",
         }
     }
 
@@ -71,6 +74,7 @@ impl ChatErrorKind {
             Self::ContextTooLong => "give less context",
             Self::Refused => "check the settings: the provider does not take this request",
             Self::Filtered => "ask another model or a person",
+            Self::NotRecorded => "record it: the request is another one",
         }
     }
 

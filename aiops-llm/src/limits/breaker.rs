@@ -63,7 +63,7 @@ impl Breaker {
     pub(crate) fn failed(&mut self, error: &ChatError, now: Timestamp) -> bool {
         let kind = error.kind;
         // What is wrong with this one request says nothing of the next.
-        if matches!(kind, ChatErrorKind::ContextTooLong | ChatErrorKind::Filtered) {
+        if matches!(kind, ChatErrorKind::ContextTooLong | ChatErrorKind::Filtered | ChatErrorKind::NotRecorded) {
             return false;
         }
         self.timeouts = if kind == ChatErrorKind::Timeout { self.timeouts + 1 } else { 0 };
