@@ -366,6 +366,17 @@ async fn fault_31_endless_digits_or_spaces_end_at_the_limit() {
 }
 
 #[tokio::test]
+async fn fault_32_the_schema_itself_is_no_report_and_is_named() {
+    for format in Format::ALL {
+        let echo = format!("Here it is:\n```json\n{}\n```", schema().json());
+        for text in [schema().json(), &echo] {
+            let reply = ask(format, Answer::ok(format.whole(text))).await.unwrap();
+            assert!(matches!(read(&reply), Err(ReplyError::EchoedSchema)), "{format:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn fault_33_the_reply_is_the_text_blocks_wherever_they_stand() {
     let [head, tail] = [&REPORT[..30], &REPORT[30..]];
     let messages = json!({"stop_reason": "end_turn", "content": [{"type": "thinking", "thinking": "{}"},
