@@ -1,6 +1,7 @@
 //! Whether a server holds its model to a schema: asked, not assumed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,6 +12,8 @@ const SYSTEM: &str = "You repeat words exactly. Reply with JSON only.";
 const USER: &str = r#"Reply with exactly {"x":"BANANA"} and nothing else. No other word is right."#;
 /// A model that thinks first needs some; one that is not held to the schema may talk until here.
 const MAX_TOKENS: u32 = 512;
+/// A local model on a busy machine writes ten tokens a second.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What [`enforces_schema`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,7 +39,8 @@ pub enum Enforced {
 /// [`ChatError`] of the model. Kind `Refused` says that it does not take schemas at all.
 pub async fn enforces_schema(model: &dyn ChatModel) -> Result<Enforced, ChatError> {
     let schema = Arc::new(OutputSchema::known("canary", SCHEMA.to_owned()));
-    let reply = model.complete(&ChatRequest::new(SYSTEM, USER).schema(schema).max_output_tokens(MAX_TOKENS)).await?;
+    let request = ChatRequest::new(SYSTEM, USER).schema(schema).max_output_tokens(MAX_TOKENS).timeout(TIMEOUT);
+    let reply = model.complete(&request).await?;
     let text = reply.text.trim();
     let found = match serde_json::from_str::<Value>(text) {
         _ if text.is_empty() => Enforced::NotKnown,
