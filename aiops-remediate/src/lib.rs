@@ -19,7 +19,7 @@ pub mod sim;
 mod store;
 mod yaml;
 
-pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, NoTarget};
+pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, Condition, Limit, NoTarget};
 pub use crate::dispatcher::{Dispatcher, DispatcherBuilder, InvalidDispatcher};
 pub use crate::plan::{PlanVerdict, PolicyState};
 pub use crate::policy::{Freeze, LoopGuard, Mode, Policy};

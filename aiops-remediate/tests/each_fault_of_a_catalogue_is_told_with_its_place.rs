@@ -136,3 +136,27 @@ actions.yaml:7:5: actions[1]: missing requires_approval; add a line such as `req
 actions.yaml:8:1: unknown key \"version\"; the known keys are actions";
     assert_eq!(faults(text), expected);
 }
+
+#[test]
+fn a_precondition_without_its_parts() {
+    for (precondition, expected) in [
+        (
+            "{probe: x}",
+            "actions.yaml:2:102: actions[0].precondition: there is no limit; add `above: 0.9` or `below: 0.9`",
+        ),
+        (
+            "{probe: x, above: 1, below: 2}",
+            "actions.yaml:2:102: actions[0].precondition: there are two limits; remove above or below",
+        ),
+        (
+            "{probe: x, above: .inf}",
+            "actions.yaml:2:120: actions[0].precondition.above: \".inf\" is no number; write a number, such as 0.9",
+        ),
+        (
+            "{above: 1}",
+            "actions.yaml:2:102: actions[0].precondition: missing probe; add a line such as `probe: pool_saturation`",
+        ),
+    ] {
+        assert_eq!(entry(&format!("{REST}, precondition: {precondition}")), expected, "{precondition}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What of a masked line is shown: the masker keeps words, and some secrets are made of words.
 
+use std::borrow::Cow;
+
 /// The longest text that is shown.
 const LONGEST: usize = 300;
 /// What keys and tokens of common systems begin with.
@@ -34,8 +36,10 @@ const RANDOM_HUMP: usize = 6;
 
 /// A masked text as it may be shown: cut, printable, and `*` in place of what looks like a key.
 ///
-/// A secret that is a plain word in a plain sentence is not told from one.
+/// So it is for sentences between double quotes: that is where a request's own text stands, which an outsider
+/// writes. A secret that is a plain word in a plain sentence is not told from one.
 pub(super) fn shown(masked: &str) -> String {
+    let masked = &*without_quoted(masked);
     let mut out = String::with_capacity(masked.len());
     let lower = masked.to_ascii_lowercase();
     let end = HEADERS.iter().filter_map(|header| lower.find(header).map(|at| at + header.len())).min();
@@ -53,6 +57,18 @@ pub(super) fn shown(masked: &str) -> String {
         out.push_str(" *");
     }
     aiops_core::text::clip(&out, LONGEST)
+}
+
+/// Quoted text of more than one word as `"*"`, also where the closing quote is missing.
+fn without_quoted(masked: &str) -> Cow<'_, str> {
+    let sentence = |piece: &str| piece.trim().contains(char::is_whitespace);
+    if !masked.split('"').skip(1).step_by(2).any(sentence) {
+        return Cow::Borrowed(masked);
+    }
+    let pieces = masked.split('"').enumerate();
+    let pieces: Vec<&str> =
+        pieces.map(|(at, piece)| if at % 2 == 1 && sentence(piece) { "*" } else { piece }).collect();
+    Cow::Owned(pieces.join("\""))
 }
 
 fn is_run(c: char) -> bool {

@@ -5,10 +5,11 @@ use std::collections::hash_map::Entry;
 
 use aiops_core::{ActionName, ContextKind};
 
+use super::condition::{Condition, Limit};
 use super::spec::{ActionSpec, BlastRadius, strange};
 use crate::yaml::{ConfigError, Node, Reader, quoted};
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "name",
     "owner",
     "blast_radius",
@@ -18,6 +19,7 @@ const KEYS: [&str; 10] = [
     "cooldown",
     "min_confidence",
     "evidence",
+    "precondition",
     "target",
 ];
 
@@ -80,6 +82,7 @@ fn spec(reader: &mut Reader, node: &Node, path: &str, lines: &mut HashMap<Action
         let kinds = ["deploy", "log", "alert", "slo"].map(|kind| (kind, kind));
         reader.one_of(node, &path, "kind of evidence", &kinds)
     });
+    let precondition = fields.get("precondition").and_then(|(node, path)| condition(reader, node, &path));
     let target = fields.get("target").map(|(node, path)| target(reader, node, &path)).unwrap_or_default();
     Some(ActionSpec {
         name: name?,
@@ -91,8 +94,31 @@ fn spec(reader: &mut Reader, node: &Node, path: &str, lines: &mut HashMap<Action
         cooldown,
         min_confidence,
         evidence: evidence.map(kind),
+        precondition,
         target,
     })
+}
+
+/// A probe, and one limit.
+fn condition(reader: &mut Reader, node: &Node, path: &str) -> Option<Condition> {
+    let fields = reader.fields(node, path, &["probe", "above", "below"], false)?;
+    let probe = reader.required(&fields, "probe", "probe: pool_saturation");
+    let probe =
+        probe.and_then(|(node, path)| reader.text(node, &path, "what the probe is asked, such as pool_saturation"));
+    let above = fields.get("above").map(|(node, path)| reader.number(node, &path).map(Limit::Above));
+    let below = fields.get("below").map(|(node, path)| reader.number(node, &path).map(Limit::Below));
+    let limit = match (above, below) {
+        (Some(limit), None) | (None, Some(limit)) => limit?,
+        (None, None) => {
+            reader.note(node.spot, path, "there is no limit", "add `above: 0.9` or `below: 0.9`");
+            return None;
+        }
+        (Some(_), Some(_)) => {
+            reader.note(node.spot, path, "there are two limits", "remove above or below");
+            return None;
+        }
+    };
+    Some(Condition::new(probe?, limit))
 }
 
 fn kind(name: &str) -> ContextKind {

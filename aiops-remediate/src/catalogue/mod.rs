@@ -1,5 +1,6 @@
 //! The action catalogue: the only names that may run, each with an owner and a blast radius.
 
+mod condition;
 mod load;
 mod spec;
 
@@ -8,6 +9,7 @@ use std::path::Path;
 
 use aiops_core::{ActionMenu, ActionName, Fingerprint, MenuEntry};
 
+pub use condition::{Condition, Limit};
 pub(crate) use spec::strange;
 pub use spec::{ActionSpec, BlastRadius, NoTarget};
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use aiops_core::{ActionName, Confidence, ContextKind, DetectionEvent, Target, text};
 use serde::{Deserialize, Serialize};
 
+use super::condition::Condition;
+
 /// The label that names the service: the event's own field stands in for it.
 const SERVICE: &str = "service";
 
@@ -82,6 +84,8 @@ pub struct ActionSpec {
     pub min_confidence: Option<Confidence>,
     /// A context item of this kind that the report must cite, written by a trusted system.
     pub evidence: Option<ContextKind>,
+    /// A number that must be within a limit when the action is about to run.
+    pub precondition: Option<Condition>,
     /// The labels that name the target; empty for those of the blast radius.
     pub target: Vec<String>,
 }
@@ -175,6 +179,7 @@ mod tests {
             cooldown: None,
             min_confidence: None,
             evidence: None,
+            precondition: None,
             target: target.iter().map(|label| (*label).to_owned()).collect(),
         }
     }

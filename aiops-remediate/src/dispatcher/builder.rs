@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aiops_core::{ActionHandler, Clock, IdentityScheme, Live, SystemClock};
+use aiops_core::{ActionHandler, Clock, IdentityScheme, Live, Probe, SystemClock};
 
 use super::{Dispatcher, Limits};
 use crate::catalogue::ActionCatalogue;
@@ -28,6 +28,7 @@ pub struct DispatcherBuilder {
     policy: Live<Policy>,
     handlers: Vec<Arc<dyn ActionHandler>>,
     store: Option<Arc<dyn RemediationStore>>,
+    probe: Option<Arc<dyn Probe>>,
     clock: Arc<dyn Clock>,
     identity: IdentityScheme,
     holder: String,
@@ -54,6 +55,7 @@ impl DispatcherBuilder {
             policy,
             handlers: Vec::new(),
             store: None,
+            probe: None,
             clock: Arc::new(SystemClock),
             identity: IdentityScheme::default(),
             holder: format!("pid-{}", std::process::id()),
@@ -71,6 +73,12 @@ impl DispatcherBuilder {
     /// process: give active mode another one).
     pub fn store(mut self, store: impl RemediationStore) -> Self {
         self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// What reads the numbers of preconditions. An action with a precondition escalates without one.
+    pub fn probe(mut self, probe: impl Probe) -> Self {
+        self.probe = Some(Arc::new(probe));
         self
     }
 
@@ -144,6 +152,7 @@ impl DispatcherBuilder {
             policy: self.policy,
             handlers,
             store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
+            probe: self.probe,
             clock: self.clock,
             identity: self.identity,
             holder: self.holder,

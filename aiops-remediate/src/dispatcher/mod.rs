@@ -1,6 +1,7 @@
 //! The dispatcher: what a plan allows is done at most once, journalled before and after.
 
 mod builder;
+mod condition;
 mod recover;
 mod respond;
 mod step;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aiops_core::{
-    ActionHandler, Clock, DetectionEvent, IdentityScheme, Live, Recovered, RespondError, Responder, Response, Triaged,
+    ActionHandler, Clock, DetectionEvent, IdentityScheme, Live, Probe, Recovered, RespondError, Responder, Response,
+    Triaged,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -30,7 +32,7 @@ use crate::store::{EpisodeKey, Lease, RemediationStore, StoreError};
 ///    down counts as a kill switch that is on: the report escalates and nothing runs.
 /// 2. Report and plan are written down. A report that was written before is a `duplicate`.
 /// 3. Cool-down and loop-guard marks are taken, all or none; in shadow mode as well.
-/// 4. For each step: kill switch and freeze windows again; the lock; the journal's unique entry; the
+/// 4. For each step: kill switch and freeze windows again; the entry's precondition, read by the probe; the lock; the journal's unique entry; the
 ///    handler's `inspect` (done already: no-op; blocked: escalated); `execute` with the precondition that
 ///    was seen and a deadline shorter than the lock; then, after a while, `verify`.
 ///
@@ -67,6 +69,7 @@ pub struct Dispatcher {
     policy: Live<Policy>,
     handlers: HashMap<String, Arc<dyn ActionHandler>>,
     store: Arc<dyn RemediationStore>,
+    probe: Option<Arc<dyn Probe>>,
     clock: Arc<dyn Clock>,
     identity: IdentityScheme,
     holder: String,

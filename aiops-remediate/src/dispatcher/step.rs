@@ -69,6 +69,9 @@ impl StepRun<'_> {
         if let Some(freeze) = self.policy.frozen(now) {
             return Ended::not_run(format!("freeze window {freeze}"));
         }
+        if let Some(why) = self.unmet(now).await {
+            return Ended::not_run(why);
+        }
         if shadow {
             return self.rehearse(now).await;
         }

@@ -274,6 +274,23 @@ impl Reader {
         }
     }
 
+    /// A finite number.
+    pub(crate) fn number(&mut self, node: &Node, path: &str) -> Option<f64> {
+        let expected = "write a number, such as 0.9";
+        let (text, plain) = self.scalar(node, path, expected)?;
+        match text.parse::<f64>() {
+            Ok(_) if !plain => {
+                self.is_text(node, path, text);
+                None
+            }
+            Ok(number) if number.is_finite() => Some(number),
+            _ => {
+                self.note(node.spot, path, format!("{} is no number", quoted(text)), expected);
+                None
+            }
+        }
+    }
+
     /// A duration that is not zero, such as `10m`.
     pub(crate) fn duration(&mut self, node: &Node, path: &str, example: &str) -> Option<Duration> {
         let expected = format!("write a number with a unit (ms, s, m, h, d), such as {example}");
