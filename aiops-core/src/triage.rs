@@ -129,6 +129,9 @@ pub struct Provenance {
     /// What it cost in US dollars, failed attempts included; absent where it is not known, which is not 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_dollars: Option<f64>,
+    /// What a model wrote where it was no report: without secrets, cut at 2,000 characters, to be shown as data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread_reply: Option<String>,
     /// What is odd about the report (`unsupported_number`), by the triager's own names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,

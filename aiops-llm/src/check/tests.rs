@@ -1,7 +1,8 @@
 use aiops_core::testing::samples;
-use aiops_core::{ActionName, MenuEntry, jiff::Timestamp};
+use aiops_core::{ActionName, MenuEntry, Placeholders, jiff::Timestamp};
 
 use super::*;
+use crate::prompt::Hide;
 
 /// What is odd about a report with this summary and these causes, over a context of one deploy (`deployed v2, 6m
 /// before`) and one log line (`pool exhausted (40 in 5m)`).
@@ -17,8 +18,10 @@ fn flags(summary: &str, causes: &[&str]) -> (TriageReport, Vec<Flag>) {
 fn flags_of(mut report: TriageReport) -> (TriageReport, Vec<Flag>) {
     let request = samples::request(samples::event("checkout", "a", Timestamp::UNIX_EPOCH));
     let menu = ActionMenu::new(vec![MenuEntry::new(ActionName::new("restart_pod").unwrap(), "restarts")]);
-    let prompt = crate::prompt::user(&request, "salt", 10_000, &Redactor::default()).unwrap();
-    let flags = examine(&mut report, &request, &menu, &prompt, &Redactor::default());
+    let (secrets, names) = (Redactor::default(), Placeholders::default());
+    let hide = Hide { secrets: &secrets, names: &names };
+    let prompt = crate::prompt::user(&request, "salt", 10_000, hide).unwrap();
+    let flags = examine(&mut report, &request, &menu, &prompt, &secrets);
     (report, flags)
 }
 

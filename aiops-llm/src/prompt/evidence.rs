@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use aiops_core::{ContextItem, DetectionEvent, Redactions, Redactor, Status, TriageRequest, text};
+use aiops_core::{ContextItem, DetectionEvent, Redactions, Status, TriageRequest, text};
 use serde::Serialize;
 
-use super::EvidenceTooLarge;
+use super::{EvidenceTooLarge, Hide};
 
 /// Characters of one value.
 const VALUE: usize = 400;
@@ -40,8 +40,8 @@ pub(super) struct Lines {
 
 impl Lines {
     /// All of them. A line in which the marks' number stands is dropped and told: nobody can know it by chance.
-    pub(super) fn of(request: &TriageRequest, nonce: &str, redactor: &Redactor) -> Self {
-        let mut writer = Writer { redactor, found: Redactions::default() };
+    pub(super) fn of(request: &TriageRequest, nonce: &str, hide: Hide<'_>) -> Self {
+        let mut writer = Writer { hide, found: Redactions::default() };
         let mut lines = vec![("event".to_owned(), writer.event("event:1", &request.event))];
         let others = request.events.iter().filter(|event| event.event_id != request.event.event_id);
         for (index, other) in others.enumerate() {
@@ -121,9 +121,9 @@ impl Lines {
     }
 }
 
-/// Writes lines without secrets.
-struct Writer<'r> {
-    redactor: &'r Redactor,
+/// Writes lines without secrets, with placeholders for names.
+struct Writer<'h> {
+    hide: Hide<'h>,
     found: Redactions,
 }
 
@@ -132,9 +132,9 @@ impl Writer<'_> {
     fn line(&mut self, line: &str, max: usize) -> String {
         // A hostile text may be megabytes long: what cannot be shown is not looked at.
         let end = line.char_indices().nth(max * 4 + REACH).map_or(line.len(), |(at, _)| at);
-        let redacted = self.redactor.redact(&line[..end]);
+        let redacted = self.hide.secrets.redact(&line[..end]);
         self.found.merge(redacted.found);
-        one_line(&redacted.text, max)
+        one_line(&self.hide.names.hide(&redacted.text), max)
     }
 
     fn event(&mut self, id: &str, event: &DetectionEvent) -> String {

@@ -4,7 +4,7 @@ mod evidence;
 
 use std::fmt::Write;
 
-use aiops_core::{ActionMenu, Fingerprint, Redactor, TriageRequest};
+use aiops_core::{ActionMenu, Fingerprint, Placeholders, Redactor, TriageRequest};
 
 use self::evidence::{Lines, one_line};
 
@@ -63,18 +63,27 @@ pub(crate) fn version(system: &str) -> String {
     Fingerprint::of_raw(system).as_str().to_owned()
 }
 
+/// What does not go into a prompt as it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hide<'h> {
+    /// Secrets, taken out for good.
+    pub(crate) secrets: &'h Redactor,
+    /// Names, replaced by placeholders.
+    pub(crate) names: &'h Placeholders,
+}
+
 /// The part of one incident, within `max` bytes. `salt` makes the marks unguessable for whoever wrote the evidence;
 /// equal requests give equal marks.
 pub(crate) fn user(
     request: &TriageRequest,
     salt: &str,
     max: usize,
-    redactor: &Redactor,
+    hide: Hide<'_>,
 ) -> Result<String, EvidenceTooLarge> {
     let mark =
         |turn: u8| Fingerprint::of_raw(&format!("{salt}|{turn}|{}|{}", request.incident_id, request.event.event_id));
     let nonce = format!("{}{}", mark(0).as_str(), mark(1).as_str());
-    let mut lines = Lines::of(request, &nonce, redactor);
+    let mut lines = Lines::of(request, &nonce, hide);
     lines.fit(max)?;
     let mut user = format!("<evidence {nonce}>\n");
     lines.write(&mut user);

@@ -111,6 +111,15 @@ impl ReplyError {
         }
     }
 
+    /// Line and column of broken JSON.
+    #[must_use]
+    pub fn place(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::Broken { line, column, .. } => Some((*line, *column)),
+            _ => None,
+        }
+    }
+
     /// As in metrics.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use aiops_core::plugin::{Fault, guarded};
 use aiops_core::time::{plus, since};
-use aiops_core::{Fingerprint, TriageReport, TriageRequest};
+use aiops_core::{Fingerprint, TriageReport, TriageRequest, text};
 
 use super::{Answer, AskError, LlmTriager, Spent};
 use crate::chat::{ChatError, ChatErrorKind, ChatReply, ChatRequest, Usage};
 use crate::check::{self, Violation};
-use crate::prompt::EvidenceTooLarge;
+use crate::prompt::{EvidenceTooLarge, Hide};
 use crate::reply::{ReplyError, read_reply};
 
 /// Wait before the second attempt, doubled before each further one, up to the longest.
@@ -17,6 +17,9 @@ const BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// A provider may ask for a longer wait: the report comes from the fallback then.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Characters of a reply that was no report, for a person.
+const UNREAD: usize = 2_000;
 
 /// What was wrong with an answer.
 enum Unusable {
@@ -33,31 +36,42 @@ impl LlmTriager {
         request
     }
 
+    fn hide(&self) -> Hide<'_> {
+        Hide { secrets: &self.redactor, names: &self.names }
+    }
+
     /// The part of the prompt that is about this incident.
     pub(super) fn evidence(&self, request: &TriageRequest) -> Result<String, EvidenceTooLarge> {
-        crate::prompt::user(request, &self.salt, self.settings.max_evidence_bytes, &self.redactor)
+        crate::prompt::user(request, &self.salt, self.settings.max_evidence_bytes, self.hide())
     }
 
     pub(super) async fn ask(&self, request: &TriageRequest, spent: &mut Spent) -> Result<Answer, AskError> {
         let evidence = self.evidence(request)?;
         // Closed only when the triager is gone.
         let _place = self.places.acquire().await.map_err(|_| AskError::Panicked)?;
-        let mut correction = "";
+        let mut correction = String::new();
         loop {
             spent.attempts += 1;
             let last = spent.attempts >= self.settings.attempts;
             let chat = self.request(format!("{evidence}{correction}"), self.settings.timeout);
             let attempts = spent.attempts;
             match self.attempt(&chat, request, spent).await? {
-                Ok(reply) => match self.read(&reply, request, &evidence) {
-                    Ok(answer) => return Ok(answer),
-                    Err(Unusable::Reply(source)) if last || !source.is_retryable() => {
-                        return Err(AskError::Reply { attempts, source });
-                    }
-                    Err(Unusable::Violation(source)) if last => return Err(AskError::Violation { attempts, source }),
-                    Err(Unusable::Reply(error)) => correction = correction_of(error.as_str()),
-                    Err(Unusable::Violation(violation)) => correction = correction_of(violation.as_str()),
-                },
+                Ok(reply) => {
+                    let unusable = match self.read(&reply, request, &evidence) {
+                        Ok(answer) => return Ok(answer),
+                        Err(unusable) => unusable,
+                    };
+                    // A person may want to see what the model did write.
+                    spent.unread = Some(text::clip(&self.redactor.redact(&reply.text).text, UNREAD));
+                    correction = match unusable {
+                        Unusable::Reply(source) if last || !source.is_retryable() => {
+                            return Err(AskError::Reply { attempts, source });
+                        }
+                        Unusable::Violation(source) if last => return Err(AskError::Violation { attempts, source }),
+                        Unusable::Reply(error) => correction_of(error.as_str(), error.place()),
+                        Unusable::Violation(violation) => correction_of(violation.as_str(), None),
+                    };
+                }
                 Err(source) => {
                     let wait = self.wait_after(&source, request, attempts);
                     if last || !source.is_retryable() || wait > LONGEST_WAIT {
@@ -155,6 +169,8 @@ impl LlmTriager {
         for flag in &flags {
             metrics::counter!("aiops_llm_flags_total", "flag" => flag.as_str()).increment(1);
         }
+        report.summary = self.names.restore(&report.summary);
+        report.likely_causes.iter_mut().for_each(|cause| *cause = self.names.restore(cause));
         Ok(Answer { report, flags, model: reply.model.clone() })
     }
 
@@ -171,9 +187,12 @@ fn attempts_before(spent: &Spent) -> u32 {
     spent.attempts.saturating_sub(1)
 }
 
-/// A fixed text for each fault: nothing that a model wrote goes back into a prompt.
-fn correction_of(fault: &str) -> &'static str {
-    match fault {
+/// A fixed text for each fault, with the place where there is one: nothing that a model wrote goes back into a prompt.
+fn correction_of(fault: &str, place: Option<(usize, usize)>) -> String {
+    if let Some((line, column)) = place {
+        return format!("Your last answer was not usable: its JSON was broken at line {line}, column {column}.\n");
+    }
+    let fixed = match fault {
         "no_json" | "broken_json" | "several_objects" | "not_an_object" => {
             "Your last answer was not usable: it must be one JSON object and nothing else.\n"
         }
@@ -184,5 +203,6 @@ fn correction_of(fault: &str) -> &'static str {
             "Your last answer was not usable: a value had the wrong type, or confidence was not from 0 to 1.\n"
         }
         _ => "Your last answer was not usable: it was too long, or a text in it was empty.\n",
-    }
+    };
+    fixed.to_owned()
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aiops_core::{ActionMenu, Clock, Redactor, SystemClock, Triager};
+use aiops_core::{ActionMenu, Clock, Placeholders, Redactor, SystemClock, Triager};
 use tokio::sync::Semaphore;
 
 use super::{InvalidTriager, LlmTriager, Settings};
@@ -23,6 +23,7 @@ pub struct LlmTriagerBuilder {
     settings: Settings,
     prices: Prices,
     redactor: Redactor,
+    names: Placeholders,
     at_once: usize,
     bounded: bool,
     clock: Arc<dyn Clock>,
@@ -46,6 +47,7 @@ impl LlmTriagerBuilder {
             },
             prices: Prices::default(),
             redactor: Redactor::default(),
+            names: Placeholders::default(),
             at_once: 2,
             bounded: false,
             clock: Arc::new(SystemClock),
@@ -75,6 +77,13 @@ impl LlmTriagerBuilder {
     /// What takes secrets out of prompts and reports (default: all of [`Redactor::default`]'s kinds).
     pub fn redactor(mut self, redactor: Redactor) -> Self {
         self.redactor = redactor;
+        self
+    }
+
+    /// Names of the infrastructure that the provider is not told: a prompt has placeholders for them, and the report
+    /// has the names again.
+    pub fn placeholders(mut self, names: Placeholders) -> Self {
+        self.names = names;
         self
     }
 
@@ -170,6 +179,7 @@ impl LlmTriagerBuilder {
             settings,
             prices: self.prices,
             redactor: self.redactor,
+            names: self.names,
             clock: self.clock,
             salt: self.salt.unwrap_or_else(random),
             breaker: Mutex::new(Breaker::default()),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aiops_core::time::{minus, plus, since};
 use aiops_core::{
-    ActionMenu, Clock, Provenance, Redactor, Triage, TriageError, TriageReport, TriageRequest, Triager, error_chain,
+    ActionMenu, Clock, Placeholders, Provenance, Redactor, Triage, TriageError, TriageReport, TriageRequest, Triager, error_chain,
 };
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
@@ -65,6 +65,7 @@ pub struct LlmTriager {
     settings: Settings,
     prices: Prices,
     redactor: Redactor,
+    names: Placeholders,
     clock: Arc<dyn Clock>,
     salt: String,
     breaker: Mutex<Breaker>,
@@ -100,6 +101,8 @@ struct Spent {
     /// None once an attempt had no known price.
     cost: Option<f64>,
     attempts: u32,
+    /// The last reply that was no report, cleaned and cut.
+    unread: Option<String>,
 }
 
 impl fmt::Debug for LlmTriager {
@@ -165,13 +168,20 @@ impl LlmTriager {
         provenance
     }
 
-    async fn fall_back(&self, request: &TriageRequest, reason: &str, asked: Provenance) -> Result<Triage, TriageError> {
+    async fn fall_back(
+        &self,
+        request: &TriageRequest,
+        reason: &str,
+        asked: Provenance,
+        unread: Option<String>,
+    ) -> Result<Triage, TriageError> {
         let Some(fallback) = &self.fallback else {
             return Err(TriageError::permanent(self.name(), reason.to_owned()));
         };
         metrics::counter!("aiops_triage_fallback_total", "triager" => self.name().to_owned()).increment(1);
         tracing::warn!(incident = %request.incident_id, reason, "the fallback triager answers");
         let mut triage = for_a_person(fallback.triage(request).await?, reason);
+        triage.provenance.unread_reply = unread;
         // What was spent in vain was spent.
         triage.provenance.input_tokens += asked.input_tokens;
         triage.provenance.output_tokens += asked.output_tokens;
@@ -210,7 +220,8 @@ impl Triager for LlmTriager {
                 format!("the model {}", fault.plain())
             }
         };
-        self.fall_back(request, &reason, self.provenance(&spent, started)).await
+        let asked = self.provenance(&spent, started);
+        self.fall_back(request, &reason, asked, spent.unread).await
     }
 }
 

@@ -5,5 +5,7 @@
 
 #[path = "../model_double/mod.rs"]
 mod model_double;
+#[path = "../scripted/mod.rs"]
+mod scripted;
 mod triager;
 mod wire;
