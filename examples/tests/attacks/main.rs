@@ -2,6 +2,7 @@
 //! tests returns the report that the attacker dreams of: it is as if every injection had worked.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside `#[test]`
 
+mod hostile;
 mod site;
 
 use std::time::Duration;
