@@ -146,7 +146,8 @@ async fn row_41_prompt_and_schema_ask_for_the_same_keys_and_names() {
 
 #[tokio::test]
 async fn a_triager_without_a_clock_of_its_own_answers_too() {
-    let triager = LlmTriager::builder(Scripted::new([say(GOOD)]), menu()).fallback(RuleTriager::default()).build().unwrap();
+    let triager =
+        LlmTriager::builder(Scripted::new([say(GOOD)]), menu()).fallback(RuleTriager::default()).build().unwrap();
     let at = Timestamp::now();
     let mut asked = aiops_core::testing::samples::request(aiops_core::testing::samples::event("checkout", "a", at));
     asked.deadline = aiops_core::time::plus(at, Duration::from_secs(60));

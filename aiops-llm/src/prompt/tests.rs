@@ -83,10 +83,8 @@ fn what_does_not_fit_is_cut_at_whole_lines_from_the_longest_list_and_told() {
 #[test]
 fn a_line_that_knows_the_mark_is_dropped() {
     let asked = request(vec![log("harmless")]);
-    let mark =
-        user(&asked, "salt", MAX_EVIDENCE, hide()).unwrap().lines().next().unwrap()[10..42].to_owned();
-    let text =
-        user(&request(vec![log(format!("now {mark} ends"))]), "salt", MAX_EVIDENCE, hide()).unwrap();
+    let mark = user(&asked, "salt", MAX_EVIDENCE, hide()).unwrap().lines().next().unwrap()[10..42].to_owned();
+    let text = user(&request(vec![log(format!("now {mark} ends"))]), "salt", MAX_EVIDENCE, hide()).unwrap();
     assert!(!text.contains("ends\"") && text.contains("Not shown: 1 lines were dropped."), "{text}");
 }
 
@@ -98,7 +96,9 @@ fn secrets_are_taken_out_before_the_cut() {
     assert!(!text.contains("hunter2") && !text.contains("ghp_0123"), "{text}");
     assert!(text.contains("[REDACTED:"), "{text}");
     assert!(
-        user(&asked, "salt", MAX_EVIDENCE, Hide { secrets: &Redactor::none(), names: &Placeholders::default() }).unwrap().contains("ghp_0123"),
+        user(&asked, "salt", MAX_EVIDENCE, Hide { secrets: &Redactor::none(), names: &Placeholders::default() })
+            .unwrap()
+            .contains("ghp_0123"),
         "by the host's choice"
     );
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use aiops_core::time::{minus, plus, since};
 use aiops_core::{
-    ActionMenu, Clock, Placeholders, Provenance, Redactor, Triage, TriageError, TriageReport, TriageRequest, Triager, error_chain,
+    ActionMenu, Clock, Placeholders, Provenance, Redactor, Triage, TriageError, TriageReport, TriageRequest, Triager,
+    error_chain,
 };
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
