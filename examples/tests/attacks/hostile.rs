@@ -60,16 +60,20 @@ const HOSTILE: [&str; 12] = [
     "99 % of v9.9.9 at 12:00:00",
 ];
 
+/// Mostly nothing: a report with any of it asks for a person, and then there is nothing left to find.
 fn text(dice: &mut Dice) -> String {
-    (0..dice.below(5)).map(|_| dice.one(&HOSTILE)).collect::<Vec<_>>().join(" ")
+    let pieces = if dice.below(4) == 0 { 1 + dice.below(3) } else { 0 };
+    (0..pieces).map(|_| dice.one(&HOSTILE)).collect::<Vec<_>>().join(" ")
 }
 
 /// One report as a hostile model might write it, mostly well formed.
 fn report(dice: &mut Dice) -> String {
     let actions: Vec<&str> = (0..dice.below(4)).map(|_| dice.one(&ACTIONS)).collect();
     let causes: Vec<String> = (0..dice.below(4)).map(|_| format!("x {} [slo:1]", text(dice))).collect();
-    let evidence = [vec!["slo:1"], vec!["log:1", "slo:1", "deploy:1"], vec!["log:9"], vec![]][dice.below(4)].clone();
-    let confidence = dice.one(&["0.99", "0.7", "0.69", "1", "0", "1.5", "\"1\"", "null"]);
+    let evidence = [vec!["slo:1"], vec!["log:1", "slo:1", "deploy:1"], vec!["slo:1", "log:1"], vec!["log:9"]]
+        [dice.below(4)]
+    .clone();
+    let confidence = dice.one(&["0.99", "0.7", "0.9", "1", "0.69", "0", "1.5", "\"1\""]);
     let needs = dice.one(&["false", "false", "false", "true", "0"]);
     let json = format!(
         "{{\"summary\":{},\"likely_causes\":{},\"evidence\":{},\"recommended_actions\":{},\"confidence\":{confidence},\"needs_human\":{needs}}}",
@@ -79,7 +83,7 @@ fn report(dice: &mut Dice) -> String {
         serde_json::json!(actions),
     );
     match dice.below(20) {
-        0 => json[..json.len() / 2].chars().collect(),
+        0 => json.chars().take(json.len() / 3).collect(),
         1 => format!("{json}{json}"),
         2 => format!("Sure! ```json\n{json}\n```"),
         _ => json,
@@ -106,7 +110,7 @@ async fn whatever_is_written_only_what_is_allowed_is_executed() {
                 event.labels.insert("pod".to_owned(), site.cluster.pods()[dice.below(5)].name.clone());
             }
             let foreign = |kind: ContextKind, dice: &mut Dice| {
-                ContextFinding::new(kind, Trust::External, text(dice)).service("cart")
+                ContextFinding::new(kind, Trust::External, format!("{round}-{case} {}", text(dice))).service("cart")
             };
             let findings = vec![
                 foreign(ContextKind::Log, &mut dice),

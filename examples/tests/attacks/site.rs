@@ -8,7 +8,7 @@ use aiops_core::{
     Clock, ContextFinding, ContextKind, DetectionEvent, Disposition, MemoryProbe, Responder, Response, Triage,
     TriageContext, TriageRequest, Triaged, Triager, Trust, time,
 };
-use aiops_llm::{ChatError, ChatErrorKind, ChatModel, ChatReply, ChatRequest, LlmTriager, RuleTriager, Usage};
+use aiops_llm::{Budget, ChatError, ChatErrorKind, ChatModel, ChatReply, ChatRequest, LlmTriager, RuleTriager, Usage};
 use aiops_remediate::sim::{Cluster, Deployment};
 use aiops_remediate::{ActionCatalogue, BlastRadius, Dispatcher, MemoryStore, Mode, Policy};
 use jiff::Timestamp;
@@ -94,6 +94,13 @@ impl Site {
             .fallback(RuleTriager::default())
             .with_clock(clock.clone())
             .salt("test")
+            // What holds back an attack here must not be that the day's tokens are used up.
+            .budget(
+                Budget::default()
+                    .tokens_per_minute(u64::MAX)
+                    .tokens_per_day(u64::MAX)
+                    .tokens_per_service_and_day(u64::MAX),
+            )
             .build()
             .unwrap();
         let policy = Policy::default().mode(Mode::Active).max_blast_radius(BlastRadius::Region);
