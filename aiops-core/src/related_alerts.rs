@@ -22,8 +22,6 @@ const MAX_FINDINGS: usize = 50;
 /// A ratio beyond this says no more.
 const MAX_RATIO: f64 = 1_000.0;
 /// Against an equal one of the service itself or of a dependency, a caller's alert is rather an
-/// effect than a cause.
-const CALLER_WEIGHT: f64 = 0.5;
 
 /// Where a firing service stands, seen from one service of the incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +90,9 @@ impl Relation {
 ///
 /// Names, times and numbers of our own detectors are [`Trust::System`]. What came from another system, by
 /// [`among`](Self::among) or as an event with an `upstream_id`, is [`Trust::External`] unless the host says otherwise
-/// ([`upstream_trust`](Self::upstream_trust)): a workload may set the labels that name its service there. The weight is the signal's ratio over 1 + distance, half of that for callers.
+/// ([`upstream_trust`](Self::upstream_trust)): a workload may set the labels that name its service there.
+///
+/// The nearest come first; at one distance dependencies before callers, and then the larger ratio of the signal.
 #[derive(Debug)]
 pub struct RelatedAlerts {
     log: Arc<dyn IncidentLog>,
@@ -251,15 +251,17 @@ fn finding(event: &DetectionEvent, relation: Relation, depends_on: Map<String, V
     let (started, words) = (event.detected_at, relation.words());
     let text = format!("{alert} fires on {service} ({words}) since {started}: {}", signal.explain());
 
+    // Nearest first; at one distance what the service calls before what calls it, and then the larger signal.
     let ratio = signal.ratio().map_or(1.0, |ratio| ratio.abs().min(MAX_RATIO));
+    let side = if matches!(relation, Relation::Caller(_)) { 0.0 } else { 1.0 };
     // At most a handful of calls: exact as a float.
     #[allow(clippy::cast_precision_loss)]
-    let near = 1.0 / (1.0 + relation.calls() as f64);
-    let side = if matches!(relation, Relation::Caller(_)) { CALLER_WEIGHT } else { 1.0 };
+    let calls = relation.calls() as f64;
+    let weight = side - 2.0 * calls + ratio / (1.0 + ratio);
     ContextFinding::new(ContextKind::Alert, trust, text)
         .service(event.service.clone())
         .at(event.detected_at)
-        .weight(ratio * near * side)
+        .weight(weight)
         .data(data)
 }
 
@@ -336,7 +338,7 @@ mod tests {
             .into_iter()
             .map(|finding| (finding.service.unwrap().to_string(), finding.data["distance"].clone()))
             .collect();
-        let wanted = [("web", 0), ("cart", 1), ("db", 2), ("edge", -1)];
+        let wanted = [("web", 0), ("cart", 1), ("edge", -1), ("db", 2)];
         assert_eq!(found, wanted.map(|(service, calls)| (service.to_owned(), Value::from(calls))));
     }
 
@@ -344,17 +346,27 @@ mod tests {
     async fn says_what_fires_where_and_who_calls_whom() {
         let web = firing("web", 6.0);
         let found = gather(&[web.clone(), firing("cart", 30.0)], &web).await;
-        // The far larger score comes first, although it is one call away.
         assert_eq!(
-            found[0].text,
+            found[1].text,
             "Latency fires on cart (dependency, 1 call away) since 1970-01-01T00:16:40Z: \
              value 2 s, expected 1 s, score 30 against threshold 3, window unknown"
         );
-        assert_eq!(found[0].data["relation"], "dependency");
-        assert_eq!(found[0].data["ratio"], 10.0);
-        assert_eq!(found[0].trust, Trust::System);
-        assert_eq!(found[1].data["depends_on"], json!({"cart": 1}));
-        assert_eq!(found[1].data["relation"], "self");
+        assert_eq!(found[1].data["relation"], "dependency");
+        assert_eq!(found[1].data["ratio"], 10.0);
+        assert_eq!(found[1].trust, Trust::System);
+        assert_eq!(found[0].data["depends_on"], json!({"cart": 1}));
+        assert_eq!(found[0].data["relation"], "self");
+    }
+
+    #[tokio::test]
+    async fn the_nearest_come_first_however_loud_the_others_are() {
+        let web = firing("web", 3.1);
+        let events = [firing("db", 900.0), firing("edge", 300.0), firing("cart", 4.0), web.clone()];
+        let found = gather(&events, &web).await;
+        let services: Vec<String> = found.iter().map(|finding| finding.service.clone().unwrap().to_string()).collect();
+        assert_eq!(services, ["web", "cart", "edge", "db"]);
+        let order: Vec<f64> = found.iter().map(|finding| finding.weight).collect();
+        assert!(order.is_sorted_by(|a, b| a > b), "the collector keeps the order: {order:?}");
     }
 
     #[tokio::test]
