@@ -4,22 +4,15 @@
 use std::num::NonZeroU8;
 
 use super::alias::Rank;
-use super::hash::{HashedMap, hash};
+use super::fingerprint::Settled;
+use super::hash::hash;
 use super::known::Known;
 use super::mask::STAR;
-use super::tokens::{MAX_TOKENS, tokens};
+use super::slots::{CAPITALS, DASHED, DOTTED, Generalised, MASKED_TAIL, Member, PLAIN, Slots};
+use super::tokens::{MAX_TOKENS, Token, tokens};
 
-/// Different words that make a place variable, by the most word-like of them; measured on the LogHub
-/// development half (facts 3.3: plain words merged earlier lose more groups than they win).
-const DOTTED: u8 = 3;
-const DASHED: u8 = 4;
-const MASKED_TAIL: u8 = 5;
-const CAPITALS: u8 = 6;
-const PLAIN: u8 = 12;
-/// The same behind a word that announces a name.
+/// Different words that make a place variable behind a word that announces a name.
 const NAMED: u8 = 4;
-/// What the sibling with a star there counts: the masker saw a value in the same place.
-const SIBLING: u8 = 2;
 /// Shorter words stand in other words by chance.
 const REPEATED: usize = 3;
 
@@ -70,61 +63,32 @@ static NAMES: Known<36> = Known::new([
     "account",
 ]);
 
-/// Templates that are one group.
+/// What was seen in the places of templates.
 #[derive(Debug)]
-pub(super) struct Generalised {
-    pub(super) general: General,
-    pub(super) members: Vec<Rank>,
+pub(super) struct Evidence {
+    slots: Slots,
+    /// Of the template that is taken in: what each token adds to its key, the places of the tokens with
+    /// letters, of those the mixed ones, and what may prove variable.
+    ids: Vec<u64>,
+    lettered: Vec<usize>,
+    mixed: Vec<usize>,
+    places: Vec<Place>,
 }
 
-/// The more general template of a group.
-#[derive(Debug)]
-pub(super) enum General {
-    /// One that was named before.
-    Named(Rank),
-    /// The text of one that was not, and the place to name, see [`Evidence::name`].
-    New(String, u64),
-}
-
-/// A template with one of the words of a place, and how many different words that one takes.
+/// A token that may prove variable.
 #[derive(Debug, Clone, Copy)]
-struct Member {
-    fingerprint: u64,
-    letters: u16,
+struct Place {
+    at: usize,
+    /// The key of the template without it.
+    key: u64,
     need: NonZeroU8,
 }
 
-/// One place of a template, whatever word stands there.
-#[derive(Debug, Default)]
-struct Slot {
-    /// The first word seen; most places never see another.
-    first: Option<Member>,
-    more: Option<Box<More>>,
-    sibling: bool,
-    /// Words up to this need are variable here; 0 for none.
-    level: u8,
-}
-
-/// What a place has that saw more than one word.
-#[derive(Debug, Default)]
-struct More {
-    /// One for each further word, up to the largest need together.
-    members: Vec<Member>,
-    /// The template with a star there, once it was made.
-    general: Option<Rank>,
-}
-
-/// What was seen in the places of templates. At most `capacity` places, those not met for long go first.
-#[derive(Debug)]
-pub(super) struct Evidence {
-    young: HashedMap<u64, Slot>,
-    old: HashedMap<u64, Slot>,
-    capacity: usize,
-}
-
 impl Evidence {
+    /// Keeps at most so many places.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { young: HashedMap::default(), old: HashedMap::default(), capacity: capacity.max(2) }
+        let slots = Slots::new(capacity);
+        Self { slots, ids: Vec::new(), lettered: Vec::new(), mixed: Vec::new(), places: Vec::new() }
     }
 
     /// Takes in a template that was not known; the more general ones that it makes, or is covered by.
@@ -132,44 +96,36 @@ impl Evidence {
     /// is. The places that went are counted into `dropped`.
     pub(super) fn take(
         &mut self,
-        template: &str,
+        template: &Settled,
         rank: Rank,
         kept: impl Fn(u64) -> bool,
         dropped: &mut u64,
     ) -> Vec<Generalised> {
+        let Self { slots, ids, lettered, mixed, places } = self;
         let mut made = Vec::new();
-        let all = tokens(template);
-        let ids: Vec<u64> = all.iter().enumerate().map(|(place, token)| id(place, token)).collect();
-        let whole = sum(&ids);
-        // Also where no word was seen yet: one that comes later is to meet its sibling.
-        let slot = self.slot(whole, dropped);
-        slot.sibling = true;
-        made.extend(slot.ripe(whole, &kept, || template.to_owned()));
-        let lettered: Vec<usize> = (0..all.len()).filter(|place| has_letter(all[*place])).collect();
+        let Settled { text, tokens: all, .. } = template;
+        ids.clear();
+        ids.extend(all.iter().enumerate().map(|(place, token)| id(place, token.hash)));
+        let whole = sum(ids);
+        lettered.clear();
+        lettered.extend((0..all.len()).filter(|place| all[*place].has_letter()));
+        mixed.clear();
+        mixed.extend(lettered.iter().copied().filter(|place| all[*place].is_mixed()));
+        let template = Template { text, all, ids, whole, lettered, mixed };
+        places.clear();
         // One other word must stay.
-        if lettered.len() < 2 {
-            return made;
+        if lettered.len() >= 2 {
+            places.extend(lettered.iter().filter_map(|place| template.place(*place)));
         }
-        let mixed: Vec<usize> = lettered.iter().copied().filter(|place| is_mixed(all[*place])).collect();
-        for &place in lettered.iter().take_while(|place| **place < MAX_TOKENS - 1) {
-            let token = all[place];
-            if NEVER.has(token.as_bytes()) {
-                continue;
-            }
-            let again = stands_again(&all, place, &lettered, &mixed);
-            if again.is_some_and(|other| other < place && all[other] == token) {
-                continue; // The same place as that of the word before.
-            }
-            let without = || leave_out(&all, place);
-            let key = match again {
-                None => whole.wrapping_sub(ids[place]).wrapping_add(id(place, "*")),
-                Some(_) => key(&without()),
-            };
-            let need = if is_named(&all, place) { need(token).min(NAMED) } else { need(token) };
-            let Some(need) = NonZeroU8::new(need) else { continue };
-            let slot = self.slot(key, dropped);
+        slots.ask_for(places.iter().map(|place| place.key).chain([whole]));
+        // Also where no word was seen yet: one that comes later is to meet its sibling.
+        let slot = slots.slot(whole, dropped);
+        slot.sibling = true;
+        made.extend(slot.ripe(whole, &kept, || text.clone()));
+        for Place { at, key, need } in places.iter().copied() {
+            let slot = slots.slot(key, dropped);
             if slot.add(Member { fingerprint: rank.1, letters: rank.0, need }) {
-                made.extend(slot.ripe(key, &kept, without));
+                made.extend(slot.ripe(key, &kept, || template.leave_out(at)));
             }
         }
         made
@@ -177,161 +133,141 @@ impl Evidence {
 
     /// What the general template of a place is called.
     pub(super) fn name(&mut self, key: u64, general: Rank) {
-        if let Some(slot) = self.touch(key) {
-            slot.more.get_or_insert_default().general = Some(general);
-        }
-    }
-
-    fn touch(&mut self, key: u64) -> Option<&mut Slot> {
-        if let Some(slot) = self.old.remove(&key) {
-            self.young.insert(key, slot);
-        }
-        self.young.get_mut(&key)
-    }
-
-    fn slot(&mut self, key: u64, dropped: &mut u64) -> &mut Slot {
-        if self.young.len() >= self.capacity / 2 {
-            *dropped += self.old.len() as u64;
-            self.old = std::mem::take(&mut self.young);
-        }
-        if let Some(slot) = self.old.remove(&key) {
-            self.young.insert(key, slot);
-        }
-        self.young.entry(key).or_default()
+        self.slots.name(key, general);
     }
 }
 
-impl Slot {
-    fn members(&self) -> impl Iterator<Item = &Member> {
-        self.first.iter().chain(self.more.iter().flat_map(|more| &more.members))
+/// A template that is looked at place by place.
+struct Template<'a> {
+    text: &'a str,
+    all: &'a [Token],
+    ids: &'a [u64],
+    /// The sum of the ids.
+    whole: u64,
+    lettered: &'a [usize],
+    mixed: &'a [usize],
+}
+
+impl<'a> Template<'a> {
+    fn token(&self, place: usize) -> &'a [u8] {
+        self.all[place].of(self.text).as_bytes()
     }
 
-    /// Takes a member in, unless it is in already.
-    fn add(&mut self, member: Member) -> bool {
-        if self.members().any(|known| known.fingerprint == member.fingerprint) {
-            return false;
-        }
-        if self.first.is_none() {
-            self.first = Some(member);
-            return true;
-        }
-        let members = &mut self.more.get_or_insert_default().members;
-        if members.len() + 1 >= usize::from(PLAIN) {
-            // Whatever stands here is variable by now: only the newest member is to be told.
-            members.pop();
-        }
-        members.push(member);
-        true
-    }
-
-    /// The general template and its members, once there is enough evidence: of the words that take `n`
-    /// different ones or fewer there are `n`. Which members these are depends on no order.
-    fn ripe(&mut self, key: u64, kept: impl Fn(u64) -> bool, template: impl FnOnce() -> String) -> Option<Generalised> {
-        let known = usize::from(SIBLING) * usize::from(self.sibling);
-        let enough = |need: u8| {
-            let members = self.members().filter(|member| member.need.get() <= need).count();
-            members > 0 && members + known >= usize::from(need)
-        };
-        let level = [PLAIN, CAPITALS, MASKED_TAIL, DASHED, DOTTED].into_iter().find(|need| enough(*need))?;
-        let grown = level > self.level;
-        self.level = self.level.max(level);
-        let told = if grown { 0 } else { self.members().count().saturating_sub(1) };
-        let members: Vec<Rank> = self
-            .members()
-            .skip(told)
-            .filter(|member| member.need.get() <= self.level)
-            .map(|member| (member.letters, member.fingerprint))
-            .collect();
-        if members.is_empty() {
+    /// What is to be asked of the token of a place; none where it is never variable, or was asked for where
+    /// the same word stands before.
+    fn place(&self, at: usize) -> Option<Place> {
+        if at >= MAX_TOKENS - 1 || NEVER.has(self.token(at)) {
             return None;
         }
-        let named = self.more.as_ref().and_then(|more| more.general).filter(|general| kept(general.1));
-        let general = named.map_or_else(|| General::New(template(), key), General::Named);
-        Some(Generalised { general, members })
-    }
-}
-
-/// Whether the word before the place announces a name; `key=value` does not.
-fn is_named(all: &[&str], place: usize) -> bool {
-    for token in all[..place].iter().rev() {
-        if *token == "=" {
-            return false;
+        let again = self.stands_again(at);
+        if again.is_some_and(|other| other < at && self.is_equal(other, at)) {
+            return None;
         }
-        if has_letter(token) {
-            return NAMES.has(token.as_bytes());
-        }
-        if token.as_bytes().contains(&STAR) {
-            return false;
-        }
+        let key = if again.is_some() { self.key_without_all(at) } else { self.key_without(at) };
+        let need = need(&self.all[at], self.token(at));
+        let need = if self.is_named(at) { need.min(NAMED) } else { need };
+        Some(Place { at, key, need: NonZeroU8::new(need)? })
     }
-    false
-}
 
-fn has_letter(text: &str) -> bool {
-    text.bytes().any(|byte| byte.is_ascii_alphabetic() || byte >= 0x80) && text != "…"
-}
-
-/// What a token adds to the key of a template that has it at a place.
-fn id(place: usize, token: &str) -> u64 {
-    // The place turns the bits, so that two words that change places make another template.
-    (hash(token.as_bytes()) ^ place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(place as u32 % 63)
-}
-
-fn sum(ids: &[u64]) -> u64 {
-    ids.iter().fold(ids.len() as u64, |sum, id| sum.wrapping_add(*id))
-}
-
-/// The key of a template in the evidence.
-fn key(template: &str) -> u64 {
-    let all = tokens(template);
-    sum(&all.iter().enumerate().map(|(place, token)| id(place, token)).collect::<Vec<_>>())
-}
-
-/// Whether a token has more than letters and digits.
-fn is_mixed(token: &str) -> bool {
-    token.bytes().any(|byte| byte.is_ascii_punctuation())
-}
-
-/// Whether a word stands inside another token that has more than letters: `SAM` in `config/SAM`, not `port`
-/// in `report`.
-fn stands_in(token: &str, other: &str) -> bool {
-    other.len() > token.len()
-        && token.len() >= REPEATED
-        && is_mixed(other)
-        && find(other.as_bytes(), token.as_bytes()).is_some()
-}
-
-/// Where the word of a place stands once more, among the tokens with letters and those that are mixed.
-fn stands_again(all: &[&str], place: usize, lettered: &[usize], mixed: &[usize]) -> Option<usize> {
-    let token = all[place];
-    if token.len() < REPEATED {
-        return None;
+    fn is_equal(&self, one: usize, other: usize) -> bool {
+        self.all[one].hash == self.all[other].hash && self.token(one) == self.token(other)
     }
-    let same = lettered.iter().copied().find(|at| *at != place && all[*at] == token);
-    let inside = mixed.iter().copied().find(|at| stands_in(token, all[*at]));
-    same.into_iter().chain(inside).min()
-}
 
-/// The template with a star for a token, and wherever the same word stands again.
-fn leave_out(all: &[&str], place: usize) -> String {
-    let token = all[place];
-    let mut out = String::new();
-    for (at, other) in all.iter().enumerate() {
-        if at == place || (*other == token && token.len() >= REPEATED) {
+    /// Whether the word of a place stands inside another token that has more than letters: `SAM` in
+    /// `config/SAM`, not `port` in `report`.
+    fn stands_in(&self, place: usize, other: usize) -> bool {
+        let (word, other_token) = (&self.all[place], &self.all[other]);
+        word.len() >= REPEATED
+            && other_token.is_mixed()
+            && word.may_stand_in(other_token)
+            && find(self.token(other), self.token(place)).is_some()
+    }
+
+    /// Where the word of a place stands once more, among the tokens with letters and those that are mixed.
+    fn stands_again(&self, place: usize) -> Option<usize> {
+        if self.all[place].len() < REPEATED {
+            return None;
+        }
+        let same = self.lettered.iter().copied().find(|at| *at != place && self.is_equal(*at, place));
+        let inside = self.mixed.iter().copied().find(|at| self.stands_in(place, *at));
+        same.into_iter().chain(inside).min()
+    }
+
+    /// Whether the word before the place announces a name; `key=value` does not.
+    fn is_named(&self, place: usize) -> bool {
+        for (at, token) in self.all[..place].iter().enumerate().rev() {
+            if token.has_letter() {
+                return NAMES.has(self.token(at));
+            }
+            if token.has_star() || self.token(at) == b"=" {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// The key of the template with a star for a token.
+    fn key_without(&self, place: usize) -> u64 {
+        self.whole.wrapping_sub(self.ids[place]).wrapping_add(id(place, hash(&[STAR])))
+    }
+
+    /// The key of the template with a star for a token, and wherever the same word stands again.
+    fn key_without_all(&self, place: usize) -> u64 {
+        // Quoted pieces are tokens by what stands around them.
+        if self.all.iter().any(Token::has_quote) {
+            let mut all = Vec::new();
+            let text = self.leave_out(place);
+            tokens(&text, &mut all);
+            return sum(&all.iter().enumerate().map(|(place, token)| id(place, token.hash)).collect::<Vec<_>>());
+        }
+        // Any other token with a star in it for a word is one token still.
+        let mut key = self.whole;
+        let mut starred = String::new();
+        for at in 0..self.all.len() {
+            if self.is_equal(at, place) || self.stands_in(place, at) {
+                starred.clear();
+                self.push_without(place, at, &mut starred);
+                key = key.wrapping_sub(self.ids[at]).wrapping_add(id(at, hash(starred.as_bytes())));
+            }
+        }
+        key
+    }
+
+    /// The template with a star for a token, and wherever the same word stands again.
+    fn leave_out(&self, place: usize) -> String {
+        let mut out = String::with_capacity(self.text.len());
+        for at in 0..self.all.len() {
+            self.push_without(place, at, &mut out);
+        }
+        out
+    }
+
+    /// Writes one token of the template without the word of a place.
+    fn push_without(&self, place: usize, at: usize, out: &mut String) {
+        if at == place || self.all[place].len() >= REPEATED && self.is_equal(at, place) {
             out.push('*');
-            continue;
+            return;
         }
-        let mut rest = *other;
-        if stands_in(token, other) {
-            while let Some(found) = find(rest.as_bytes(), token.as_bytes()) {
+        let (word, mut rest) = (self.token(place), self.all[at].of(self.text));
+        if self.stands_in(place, at) {
+            while let Some(found) = find(rest.as_bytes(), word) {
                 out.push_str(&rest[..found]);
                 out.push('*');
-                rest = &rest[found + token.len()..];
+                rest = &rest[found + word.len()..];
             }
         }
         out.push_str(rest);
     }
-    out
+}
+
+/// What a token adds to the key of a template that has it at a place.
+fn id(place: usize, token: u64) -> u64 {
+    // The place turns the bits, so that two words that change places make another template.
+    (token ^ place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(place as u32 % 63)
+}
+
+fn sum(ids: &[u64]) -> u64 {
+    ids.iter().fold(ids.len() as u64, |sum, id| sum.wrapping_add(*id))
 }
 
 /// Where a word stands in a short text; a searcher of the standard library takes longer to set up than
@@ -342,20 +278,20 @@ fn find(text: &[u8], word: &[u8]) -> Option<usize> {
 }
 
 /// How many different words it takes, by the shape of this one.
-fn need(token: &str) -> u8 {
-    let bytes = token.as_bytes();
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == STAR || byte >= 0x80;
-    let joined =
-        |marks: &[u8]| bytes.windows(3).any(|three| word(three[0]) && marks.contains(&three[1]) && word(three[2]));
-    if matches!(bytes.first(), Some(b'"' | b'\'')) || joined(b"._/\\$@~") {
-        DOTTED
-    } else if bytes.contains(&b'-') {
-        DASHED
-    } else if bytes.last() == Some(&STAR) {
-        MASKED_TAIL
-    } else if bytes.iter().skip(1).any(u8::is_ascii_uppercase) {
-        CAPITALS
-    } else {
-        PLAIN
+fn need(token: &Token, bytes: &[u8]) -> u8 {
+    if token.is_mixed() {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == STAR || byte >= 0x80;
+        let joint = |byte: u8| matches!(byte, b'.' | b'_' | b'/' | b'\\' | b'$' | b'@' | b'~');
+        let joined = bytes.windows(3).any(|three| joint(three[1]) && word(three[0]) && word(three[2]));
+        if matches!(bytes.first(), Some(b'"' | b'\'')) || joined {
+            return DOTTED;
+        }
+        if bytes.contains(&b'-') {
+            return DASHED;
+        }
+        if bytes.last() == Some(&STAR) {
+            return MASKED_TAIL;
+        }
     }
+    if token.has_capital() && bytes.iter().skip(1).any(u8::is_ascii_uppercase) { CAPITALS } else { PLAIN }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::mask;
 use super::record::masked;
-use super::tokens::without_repeats;
+use super::tokens::{Token, tokens, without_repeats};
 
 /// What a line is, whatever its variable parts: the first 16 hex digits of SHA-1 over the masked line.
 ///
@@ -82,33 +82,53 @@ impl<'de> Deserialize<'de> for LineFingerprint {
 pub fn mask_line(record: &[u8]) -> String {
     let mut out = Vec::new();
     masked(record, &mut out);
-    settle(out)
+    let mut settled = Settled::default();
+    settled.settle(&out);
+    settled.text
 }
 
-/// Masks until nothing changes. Each round that changes anything takes bytes away or makes a star of
-/// one, so it ends.
-pub(super) fn settle(masked: Vec<u8>) -> String {
-    let mut text = into_text(masked);
-    let mut again = Vec::with_capacity(text.len());
-    loop {
-        let next = without_repeats(&text);
-        mask::mask(next.as_deref().unwrap_or(&text).as_bytes(), &mut again);
-        if again == text.as_bytes() {
-            return text;
+/// A masked text in which masking changes nothing any more, and its tokens; reused from line to line.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    pub(super) text: String,
+    pub(super) tokens: Vec<Token>,
+    again: Vec<u8>,
+}
+
+impl Settled {
+    /// Takes a text that is settled already.
+    pub(super) fn take(&mut self, settled: &str) {
+        self.text.clear();
+        self.text.push_str(settled);
+        tokens(&self.text, &mut self.tokens);
+    }
+
+    /// Masks until nothing changes. Each round that changes anything takes bytes away or makes a star of
+    /// one, so it ends.
+    pub(super) fn settle(&mut self, masked: &[u8]) {
+        set_text(&mut self.text, masked);
+        loop {
+            tokens(&self.text, &mut self.tokens);
+            let next = without_repeats(&self.text, &self.tokens);
+            mask::mask(next.as_deref().unwrap_or(&self.text).as_bytes(), &mut self.again);
+            if self.again == self.text.as_bytes() {
+                return;
+            }
+            set_text(&mut self.text, &self.again);
         }
-        text = into_text(std::mem::take(&mut again));
     }
 }
 
 /// What is no UTF-8 becomes `?`, so that the text grows no longer by it.
-fn into_text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| {
-        error.as_bytes().utf8_chunks().fold(String::new(), |mut text, chunk| {
-            text.push_str(chunk.valid());
-            text.extend(chunk.invalid().iter().map(|_| '?'));
-            text
-        })
-    })
+fn set_text(text: &mut String, bytes: &[u8]) {
+    text.clear();
+    if let Ok(valid) = std::str::from_utf8(bytes) {
+        return text.push_str(valid);
+    }
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
 }
 
 /// The fingerprint of a log record, see [`mask_line`].

@@ -12,10 +12,21 @@ fn fold(a: u64, b: u64) -> u64 {
     halves.0 ^ halves.1
 }
 
+/// Up to eight bytes as a number, the first one lowest. Read in halves that overlap, which is faster than
+/// to copy a number of bytes that is known only then.
 fn word(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
+    if let Some(eight) = bytes.first_chunk::<8>() {
+        return u64::from_le_bytes(*eight);
+    }
+    if let (Some(low), Some(high)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let shift = 8 * (bytes.len() - 4);
+        return u64::from(u32::from_le_bytes(*low)) | u64::from(u32::from_le_bytes(*high)) << shift;
+    }
+    let byte = |at: usize| u64::from(bytes[at]) << (8 * at);
+    match bytes.len() {
+        0 => 0,
+        length => byte(0) | byte(length / 2) | byte(length - 1),
+    }
 }
 
 /// A 64-bit hash by folded multiplication (as in wyhash). No protection against made collisions: two
@@ -55,6 +66,15 @@ pub(crate) type HashedMap<K, V> = std::collections::HashMap<K, V, BuildHasherDef
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_of_any_length_is_its_bytes() {
+        for length in 0..=8 {
+            let bytes: Vec<u8> = (1..=length).collect();
+            let number = bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+            assert_eq!(word(&bytes), number);
+        }
+    }
 
     #[test]
     fn length_order_and_each_byte_count() {

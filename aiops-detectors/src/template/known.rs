@@ -13,32 +13,38 @@ const fn packed(word: &[u8]) -> u128 {
     number
 }
 
+/// The bit of a letter, capital or small.
+const fn first(letter: u8) -> u32 {
+    1 << (letter & 31)
+}
+
 /// Known words, in any capitals.
 #[derive(Debug)]
 pub(super) struct Known<const N: usize> {
     words: [u128; N],
-    longest: usize,
+    /// For each length, the first letters of such words: most words are none of them by that alone.
+    firsts: [u32; MAX_WORD + 1],
 }
 
 impl<const N: usize> Known<N> {
-    /// Words of at most 16 bytes; a longer one does not compile.
+    /// Words of 1 to 16 bytes; any other does not compile.
     pub(super) const fn new(words: [&str; N]) -> Self {
-        let mut known = Self { words: [0; N], longest: 0 };
+        let mut known = Self { words: [0; N], firsts: [0; MAX_WORD + 1] };
         let mut at = 0;
         while at < N {
             let word = words[at].as_bytes();
-            assert!(word.len() <= MAX_WORD, "too long");
+            assert!(!word.is_empty() && word.len() <= MAX_WORD, "empty or too long");
             known.words[at] = packed(word);
-            if word.len() > known.longest {
-                known.longest = word.len();
-            }
+            known.firsts[word.len()] |= first(word[0]);
             at += 1;
         }
         known
     }
 
     pub(super) fn has(&self, word: &[u8]) -> bool {
-        word.len() <= self.longest && self.words.contains(&packed(word))
+        let Some(byte) = word.first() else { return false };
+        self.firsts.get(word.len()).is_some_and(|firsts| firsts & first(*byte) != 0)
+            && self.words.contains(&packed(word))
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::alias::{Aliases, Rank, rank};
-use super::evidence::{Evidence, General, Generalised};
-use super::fingerprint::{LineFingerprint, settle};
+use super::evidence::Evidence;
+use super::fingerprint::{LineFingerprint, Settled};
 use super::hash::{HashedMap, hash};
 use super::lru::Lru;
 use super::record;
+use super::slots::{General, Generalised};
+use super::table::Table;
 use super::windows::Windows;
 
 /// Masked lines that are kept unless the host says otherwise (facts 3.4): far more than one service has
@@ -60,14 +62,30 @@ pub struct GroupCount {
     pub count: u64,
 }
 
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: u64,
-    pub(super) fingerprint: LineFingerprint,
+/// What is known of one masked line and is asked for on every such line.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) fingerprint: u64,
     pub(super) count: u64,
     /// Whether it was met since the bound looked at it.
     pub(super) again: bool,
+}
+
+/// What is asked for less often.
+#[derive(Debug)]
+struct Entry {
+    key: u64,
+    sample: Box<str>,
+}
+
+/// A masked line that is to be kept.
+#[derive(Debug)]
+pub(super) struct NewLine {
+    pub(super) key: u64,
+    pub(super) fingerprint: LineFingerprint,
+    pub(super) count: u64,
     pub(super) sample: Box<str>,
+    pub(super) protected: bool,
 }
 
 /// Finds the templates of log lines, one line at a time, with one setting for every system.
@@ -89,11 +107,13 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub struct TemplateMiner {
     pub(super) capacity: usize,
+    /// The line at hand, and its template where it is new.
     masked: Vec<u8>,
-    places: HashedMap<u64, u32>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) settled: Settled,
+    counted: Table<Counted>,
+    entries: Vec<Entry>,
     free: Vec<u32>,
-    pub(super) lru: Lru,
+    lru: Lru,
     /// Template and number of entries of each fingerprint that has any.
     pub(super) live: HashedMap<u64, (Arc<str>, u32)>,
     /// Templates that were made by merging.
@@ -126,7 +146,8 @@ impl TemplateMiner {
         Self {
             capacity,
             masked: Vec::new(),
-            places: HashedMap::default(),
+            settled: Settled::default(),
+            counted: Table::default(),
             entries: Vec::new(),
             free: Vec::new(),
             lru: Lru::new(capacity),
@@ -157,19 +178,22 @@ impl TemplateMiner {
         record::masked(record, &mut self.masked);
         let key = hash(&self.masked);
         self.lines += 1;
-        if let Some(place) = self.places.get(&key).copied()
-            && let Some(entry) = self.entries.get_mut(place as usize)
-        {
-            entry.count += 1;
-            entry.again = true;
-            return Observed { fingerprint: entry.fingerprint, new: false };
+        if let Some(counted) = self.counted.get_mut(key) {
+            counted.count += 1;
+            counted.again = true;
+            return Observed { fingerprint: LineFingerprint(counted.fingerprint), new: false };
         }
-        let template = settle(self.masked.clone());
-        let fingerprint = LineFingerprint::of_masked(&template);
+        self.take_new(key, record)
+    }
+
+    /// Takes in the masked line at hand, which is not kept.
+    fn take_new(&mut self, key: u64, record: &[u8]) -> Observed {
+        self.settled.settle(&self.masked);
+        let fingerprint = LineFingerprint::of_masked(&self.settled.text);
         let new = !self.knows(fingerprint);
         let sample = if self.samples { clipped(record) } else { Box::default() };
-        self.insert(Entry { key, fingerprint, count: 1, again: false, sample }, &template, false);
-        self.learn(template, fingerprint);
+        self.insert(NewLine { key, fingerprint, count: 1, sample, protected: false });
+        self.learn(fingerprint);
         Observed { fingerprint, new }
     }
 
@@ -227,23 +251,24 @@ impl TemplateMiner {
     /// see [`evicted`](Self::evicted).
     #[must_use]
     pub fn groups(&self) -> Vec<TemplateGroup> {
-        let mut groups: HashedMap<u64, (u64, &Entry)> = HashedMap::default();
-        for (place, _) in self.lru.iter() {
-            let Some(entry) = self.entries.get(place as usize) else { continue };
-            let group = self.resolve(entry.fingerprint);
-            let (count, largest) = groups.entry(group.0).or_insert((0, entry));
-            *count += entry.count;
-            if (entry.count, &largest.sample) > (largest.count, &entry.sample) {
-                *largest = entry;
+        // Of each group the lines, and its largest masked line.
+        let mut groups: HashedMap<u64, (u64, (&Counted, &str))> = HashedMap::default();
+        for (counted, sample, _) in self.kept() {
+            let group = self.resolve(LineFingerprint(counted.fingerprint));
+            let (count, largest) = groups.entry(group.0).or_insert((0, (counted, sample)));
+            *count += counted.count;
+            if (counted.count, largest.1) > (largest.0.count, sample) {
+                *largest = (counted, sample);
             }
         }
         let mut all: Vec<TemplateGroup> = groups
             .into_iter()
-            .map(|(group, (count, entry))| {
+            .map(|(group, (count, (largest, sample)))| {
                 let fingerprint = LineFingerprint(group);
-                let template = self.template(fingerprint).or_else(|| self.template(entry.fingerprint));
-                let template = template.unwrap_or_else(|| Arc::from(&*entry.sample));
-                TemplateGroup { fingerprint, template, sample: entry.sample.to_string(), count }
+                let template =
+                    self.template(fingerprint).or_else(|| self.template(LineFingerprint(largest.fingerprint)));
+                let template = template.unwrap_or_else(|| Arc::from(sample));
+                TemplateGroup { fingerprint, template, sample: sample.to_owned(), count }
             })
             .collect();
         all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.template.cmp(&b.template)));
@@ -266,26 +291,42 @@ impl TemplateMiner {
     /// Masked lines that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.counted.len()
     }
 
     /// Whether no line was observed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.counted.len() == 0
     }
 
-    pub(super) fn insert(&mut self, entry: Entry, template: &str, protected: bool) {
-        self.text += entry.sample.len() + template.len();
-        while self.places.len() >= self.capacity || (self.text > self.max_text && !self.places.is_empty()) {
-            let entries = &mut self.entries;
-            let again =
-                |place: u32| entries.get_mut(place as usize).is_some_and(|entry| std::mem::take(&mut entry.again));
+    /// What is kept, the next to go first, with its sample and whether it is protected.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (&Counted, &str, bool)> {
+        self.lru.iter().filter_map(|(place, protected)| {
+            let entry = self.entries.get(place as usize)?;
+            Some((self.counted.get(entry.key)?, &*entry.sample, protected))
+        })
+    }
+
+    /// Keeps a line of the settled template.
+    pub(super) fn insert(&mut self, line: NewLine) {
+        let NewLine { key, fingerprint, count, sample, protected } = line;
+        if let Some(counted) = self.counted.get_mut(key) {
+            counted.count += count; // A saved state that has it twice.
+            return;
+        }
+        self.text += sample.len() + self.settled.text.len();
+        while self.counted.len() >= self.capacity || (self.text > self.max_text && self.counted.len() > 0) {
+            let (entries, counted) = (&self.entries, &mut self.counted);
+            let again = |place: u32| {
+                let entry = entries.get(place as usize).and_then(|entry| counted.get_mut(entry.key));
+                entry.is_some_and(|counted| std::mem::take(&mut counted.again))
+            };
             let Some(oldest) = self.lru.oldest(again) else { break };
             self.evict(oldest);
         }
-        let (key, fingerprint) = (entry.key, entry.fingerprint);
-        self.live.entry(fingerprint.0).or_insert_with(|| (Arc::from(template), 0)).1 += 1;
+        self.live.entry(fingerprint.0).or_insert_with(|| (Arc::from(&*self.settled.text), 0)).1 += 1;
+        let entry = Entry { key, sample };
         let place = match self.free.pop() {
             Some(place) => {
                 self.entries[place as usize] = entry;
@@ -296,7 +337,7 @@ impl TemplateMiner {
                 u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        self.places.insert(key, place);
+        self.counted.or_insert_with(key, || Counted { fingerprint: fingerprint.0, count, again: false });
         self.lru.add(place, protected);
     }
 
@@ -304,44 +345,48 @@ impl TemplateMiner {
         self.lru.remove(place);
         self.free.push(place);
         let entry = &mut self.entries[place as usize];
-        self.evicted += std::mem::take(&mut entry.count);
-        self.places.remove(&entry.key);
         self.text = self.text.saturating_sub(std::mem::take(&mut entry.sample).len());
-        if let Some((template, entries)) = self.live.get_mut(&entry.fingerprint.0) {
+        let Some(counted) = self.counted.remove(entry.key) else { return };
+        self.evicted += counted.count;
+        if let Some((template, entries)) = self.live.get_mut(&counted.fingerprint) {
             self.text = self.text.saturating_sub(template.len());
             *entries -= 1;
             if *entries == 0 {
-                self.live.remove(&entry.fingerprint.0);
+                self.live.remove(&counted.fingerprint);
             }
         }
-        dropped("template", 1);
+        metrics::counter!("aiops_template_dropped_total", "what" => "template").increment(1);
     }
 
-    /// Takes a template into the evidence, and the more general ones that follow from it.
-    pub(super) fn learn(&mut self, template: String, fingerprint: LineFingerprint) {
-        let rank = rank(&template, fingerprint);
-        let mut todo = vec![(template, rank)];
+    /// Takes the settled template into the evidence, and the more general ones that follow from it.
+    pub(super) fn learn(&mut self, fingerprint: LineFingerprint) {
+        let mut todo: Vec<(String, Rank)> = Vec::new();
+        let mut rank = rank(&self.settled.text, fingerprint);
         let mut places = 0;
         for _ in 0..MAX_STEPS {
-            let Some((template, rank)) = todo.pop() else { break };
             let kept = |fingerprint: u64| self.general.contains_key(&fingerprint);
-            for Generalised { general, members } in self.evidence.take(&template, rank, kept, &mut places) {
+            for Generalised { general, members } in self.evidence.take(&self.settled, rank, kept, &mut places) {
                 let (text, key) = match general {
                     General::Named(root) => {
                         self.join_all(&members, root);
                         continue;
                     }
-                    General::New(text, key) => (settle(text.into_bytes()), key),
+                    General::New(text, key) => (text, key),
                 };
-                let fingerprint = LineFingerprint::of_masked(&text);
-                let root = super::alias::rank(&text, fingerprint);
+                self.settled.settle(text.as_bytes());
+                let fingerprint = LineFingerprint::of_masked(&self.settled.text);
+                let root = super::alias::rank(&self.settled.text, fingerprint);
                 self.evidence.name(key, root);
                 self.join_all(&members, root);
                 if !self.general.contains_key(&fingerprint.0) {
+                    let text = self.settled.text.clone();
                     self.make_general(fingerprint, &text);
                     todo.push((text, root));
                 }
             }
+            let Some((text, next)) = todo.pop() else { break };
+            self.settled.take(&text);
+            rank = next;
         }
         if places > 0 {
             dropped("place", places);

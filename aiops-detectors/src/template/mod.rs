@@ -9,7 +9,9 @@ mod lru;
 mod mask;
 mod miner;
 mod record;
+mod slots;
 mod state;
+mod table;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -6,7 +6,7 @@ use super::alias::Rank;
 use super::fingerprint::LineFingerprint;
 use super::hash::{HashedMap, hash};
 use super::mask::MAX_LINE;
-use super::miner::{Entry, TemplateMiner, dropped};
+use super::miner::{NewLine, TemplateMiner, dropped};
 use crate::log_state::{open, seal};
 
 /// What saved bytes say they are.
@@ -52,18 +52,17 @@ impl TemplateMiner {
     /// The state as versioned bytes with a checksum, for a state store.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        let mut templates: Vec<Template> = Vec::with_capacity(self.entries.len());
+        let mut templates: Vec<Template> = Vec::with_capacity(self.len());
         let mut places: HashedMap<u64, usize> = HashedMap::default();
-        for (place, again) in self.lru.iter() {
-            let Some(entry) = self.entries.get(place as usize) else { continue };
-            let again = again || entry.again;
-            if let Some(known) = places.get(&entry.fingerprint.0).and_then(|place| templates.get_mut(*place)) {
-                known.count += entry.count;
+        for (counted, sample, protected) in self.kept() {
+            let again = protected || counted.again;
+            if let Some(known) = places.get(&counted.fingerprint).and_then(|place| templates.get_mut(*place)) {
+                known.count += counted.count;
                 known.again |= again;
-            } else if let Some((text, _)) = self.live.get(&entry.fingerprint.0) {
-                places.insert(entry.fingerprint.0, templates.len());
-                let (text, sample) = (text.to_string(), entry.sample.to_string());
-                templates.push(Template { text, sample, count: entry.count, again });
+            } else if let Some((text, _)) = self.live.get(&counted.fingerprint) {
+                places.insert(counted.fingerprint, templates.len());
+                let (text, sample) = (text.to_string(), sample.to_owned());
+                templates.push(Template { text, sample, count: counted.count, again });
             }
         }
         templates.sort_by_key(|template| template.again);
@@ -103,8 +102,9 @@ impl TemplateMiner {
             let fingerprint = LineFingerprint::of_masked(&text);
             let key = hash(text.as_bytes());
             let sample = if miner.samples { sample.into() } else { Box::default() };
-            miner.insert(Entry { key, fingerprint, count, again: false, sample }, &text, again);
-            miner.learn(text, fingerprint);
+            miner.settled.take(&text);
+            miner.insert(NewLine { key, fingerprint, count, sample, protected: again });
+            miner.learn(fingerprint);
         }
         for (window, counts) in saved.windows {
             for (fingerprint, count) in counts {
@@ -127,7 +127,8 @@ impl TemplateMiner {
         self.take_in(&saved);
         for Template { text, .. } in saved.templates {
             let fingerprint = LineFingerprint::of_masked(&text);
-            self.learn(text, fingerprint);
+            self.settled.take(&text);
+            self.learn(fingerprint);
         }
         Ok(())
     }

@@ -8,49 +8,153 @@ pub(super) const MAX_TOKENS: usize = 256;
 /// Lengths of sequences whose repetition is left out.
 const PERIODS: [usize; 6] = [1, 2, 3, 4, 6, 8];
 
-/// Whether a byte is part of a token with others; a character beyond ASCII always is.
-static IN_TOKEN: [bool; 256] = in_token();
+/// Part of a token with others; a character beyond ASCII always is.
+const JOINED: u8 = 1;
+const LETTER: u8 = 2;
+const CAPITAL: u8 = 4;
+/// Neither letter nor digit nor blank.
+const PUNCTUATION: u8 = 8;
+/// At the end of a token, the end of a sentence.
+const SENTENCE: u8 = 16;
+const QUOTE: u8 = 32;
+const STARS: u8 = 64;
 
-const fn in_token() -> [bool; 256] {
-    let mut table = [false; 256];
+static CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
-        table[byte] = matches!(
-            byte as u8,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | 0x80..
-                | b'_' | b'.' | b'*' | b'-' | b'$' | b'@' | b'~' | b'/' | b'\\' | b'+' | b'&' | b'%' | b'?' | b'#' | b'!'
-        );
+        #[allow(clippy::cast_possible_truncation)] // below 256
+        let c = byte as u8;
+        let mark = if c.is_ascii_punctuation() { PUNCTUATION } else { 0 };
+        table[byte] = mark
+            | match c {
+                b'a'..=b'z' | 0x80.. => JOINED | LETTER,
+                b'A'..=b'Z' => JOINED | LETTER | CAPITAL,
+                b'.' | b'!' | b'?' => JOINED | SENTENCE,
+                STAR => JOINED | STARS,
+                b'0'..=b'9' | b'_' | b'-' | b'$' | b'@' | b'~' | b'/' | b'\\' | b'+' | b'&' | b'%' | b'#' => JOINED,
+                b'"' | b'\'' => QUOTE,
+                _ => 0,
+            };
         byte += 1;
     }
     table
 }
 
-/// Cuts a text into tokens that together are the text: words with what belongs to them, quoted pieces
-/// without blanks, blanks, and every other character alone.
-pub(super) fn tokens(text: &str) -> Vec<&str> {
-    let mut all = Vec::with_capacity(64);
-    let mut rest = text;
-    while let Some(&first) = rest.as_bytes().first() {
-        if all.len() + 1 == MAX_TOKENS {
-            all.push(rest);
+/// A piece of a text: where it stands and what is in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Token {
+    start: usize,
+    end: usize,
+    /// Equal tokens have equal hashes; a collision is accepted here as it is between lines.
+    pub(super) hash: u64,
+    /// Its bytes by their lowest six bits: what has a byte that another lacks is no part of it.
+    bytes: u64,
+    /// The classes of its bytes together.
+    classes: u8,
+}
+
+impl Token {
+    pub(super) fn of<'a>(&self, text: &'a str) -> &'a str {
+        text.get(self.start..self.end).unwrap_or_default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    pub(super) fn has_letter(&self) -> bool {
+        self.classes & LETTER != 0
+    }
+
+    /// Whether it has a star.
+    pub(super) fn has_star(&self) -> bool {
+        self.classes & STARS != 0
+    }
+
+    pub(super) fn has_quote(&self) -> bool {
+        self.classes & QUOTE != 0
+    }
+
+    /// Whether it has a capital letter, be it the first.
+    pub(super) fn has_capital(&self) -> bool {
+        self.classes & CAPITAL != 0
+    }
+
+    /// Whether it has more than letters and digits.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.classes & PUNCTUATION != 0
+    }
+
+    /// Whether it may stand within another one, by the bytes of both.
+    pub(super) fn may_stand_in(&self, other: &Self) -> bool {
+        self.bytes & !other.bytes == 0 && self.len() < other.len()
+    }
+}
+
+/// The classes and the bytes of a piece of a text.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    classes: u8,
+    bytes: u64,
+}
+
+impl Seen {
+    fn see(&mut self, byte: u8) {
+        self.classes |= CLASS[usize::from(byte)];
+        self.bytes |= 1 << (byte & 63);
+    }
+
+    fn all(bytes: &[u8]) -> Self {
+        let mut seen = Self::default();
+        bytes.iter().for_each(|byte| seen.see(*byte));
+        seen
+    }
+}
+
+/// Cuts a text into tokens that together are the text, over what is there: words with what belongs to
+/// them, quoted pieces without blanks, blanks, and every other character alone.
+pub(super) fn tokens(text: &str, all: &mut Vec<Token>) {
+    all.clear();
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    while let Some(&first) = bytes.get(start) {
+        let (end, mut seen) = if all.len() + 1 == MAX_TOKENS {
+            (bytes.len(), Seen::all(&bytes[start..]))
+        } else if CLASS[usize::from(first)] & JOINED != 0 {
+            joined(bytes, start)
+        } else {
+            let end = if matches!(first, b'"' | b'\'') { quoted(&text[start..], char::from(first)) } else { None };
+            let end = start + end.unwrap_or(1);
+            (end, Seen::all(&bytes[start..end]))
+        };
+        let token = &bytes[start..end];
+        if token == CUT.as_bytes() {
+            seen.classes &= !LETTER;
+        }
+        all.push(Token { start, end, hash: hash(token), bytes: seen.bytes, classes: seen.classes });
+        start = end;
+    }
+}
+
+/// The token of joined bytes from a place. The end of a sentence is not part of its last word.
+fn joined(bytes: &[u8], start: usize) -> (usize, Seen) {
+    let (mut end, mut seen) = (start, Seen::default());
+    let mut word = (start, seen);
+    while let Some(&byte) = bytes.get(end) {
+        let class = CLASS[usize::from(byte)];
+        if class & JOINED == 0 {
             break;
         }
-        let end = if matches!(first, b'"' | b'\'') {
-            quoted(rest, char::from(first)).unwrap_or(1)
-        } else if IN_TOKEN[usize::from(first)] {
-            let bytes = rest.as_bytes();
-            let end = bytes.iter().position(|byte| !IN_TOKEN[usize::from(*byte)]).unwrap_or(bytes.len());
-            // The end of a sentence is not part of its last word.
-            let sentence = bytes[..end].iter().rposition(|byte| !matches!(byte, b'.' | b'!' | b'?'));
-            sentence.map_or(end, |last| last + 1)
-        } else {
-            1
-        };
-        let (token, behind) = rest.split_at(end);
-        all.push(token);
-        rest = behind;
+        seen.see(byte);
+        end += 1;
+        if class & SENTENCE == 0 {
+            word = (end, seen);
+        }
     }
-    all
+    if word.0 == start { (end, seen) } else { word }
 }
 
 /// End of a quoted piece without blanks that is followed by no letter (`don't` quotes nothing).
@@ -60,48 +164,47 @@ fn quoted(text: &str, quote: char) -> Option<usize> {
     (closed && !text[end + 1..].starts_with(char::is_alphanumeric)).then_some(end + 1)
 }
 
-/// Whether any sequence of this length stands twice in a row.
-fn repeats(ids: &[u64], period: usize) -> bool {
-    let mut equal = 0;
-    ids.iter().zip(ids.iter().skip(period)).any(|(one, other)| {
-        equal = if one == other { equal + 1 } else { 0 };
-        equal >= period
+/// Whether any sequence of this length stands twice in a row: so many tokens in a row equal those behind
+/// them, one of them at a multiple of the length.
+fn repeats(all: &[Token], period: usize) -> bool {
+    let equal = |at: &usize| all[*at].hash == all[at + period].hash;
+    let last = all.len().saturating_sub(period);
+    (0..last).step_by(period).filter(equal).any(|at| {
+        let before = (0..at).rev().take(period - 1).take_while(equal).count();
+        let behind = (at + 1..last).take(period - 1).take_while(equal).count();
+        before + 1 + behind >= period
     })
 }
 
-/// The text with repeated sequences of tokens left out: three times or more, or twice where the
+/// The text of these tokens with repeated sequences left out: three times or more, or twice where the
 /// sequence has a star and more than one token. None where nothing repeats.
-pub(super) fn without_repeats(text: &str) -> Option<String> {
-    let all = tokens(text);
-    // Equal tokens have equal hashes; a collision is accepted here as it is between lines.
-    let ids: Vec<u64> = all.iter().map(|token| hash(token.as_bytes())).collect();
-    if !PERIODS.into_iter().any(|period| repeats(&ids, period)) {
+pub(super) fn without_repeats(text: &str, all: &[Token]) -> Option<String> {
+    if !PERIODS.into_iter().any(|period| repeats(all, period)) {
         return None;
     }
     let mut out: Option<String> = None;
     let mut place = 0;
     while place < all.len() {
+        let same = |one: usize, other: usize, length: usize| {
+            other + length <= all.len() && (0..length).all(|at| all[one + at].hash == all[other + at].hash)
+        };
         let found = PERIODS.into_iter().find_map(|period| {
-            if ids.get(place + period) != ids.get(place) {
-                return None;
-            }
-            let one = ids.get(place..place + period)?;
             let mut times = 1;
-            while ids.get(place + times * period..place + (times + 1) * period) == Some(one) {
+            while same(place, place + times * period, period) {
                 times += 1;
             }
-            let star = period >= 2 && all[place..place + period].iter().any(|token| token.as_bytes().contains(&STAR));
+            let star = period >= 2 && all[place..].iter().take(period).any(Token::has_star);
             (times >= 3 || star && times >= 2).then_some((period, times))
         });
         let Some((period, times)) = found else {
             if let Some(out) = &mut out {
-                out.push_str(all[place]);
+                out.push_str(all[place].of(text));
             }
             place += 1;
             continue;
         };
-        let out = out.get_or_insert_with(|| all[..place].concat());
-        out.push_str(&all[place..place + period].concat());
+        let out = out.get_or_insert_with(|| text[..all[place].start].to_owned());
+        out.push_str(&text[all[place].start..all[place + period - 1].end]);
         if !out.ends_with(CUT) {
             out.push_str(CUT);
         }
@@ -114,18 +217,43 @@ pub(super) fn without_repeats(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn cut(text: &str) -> Vec<&str> {
+        let mut all = Vec::new();
+        tokens(text, &mut all);
+        all.iter().map(|token| token.of(text)).collect()
+    }
+
+    fn without_repeats_of(text: &str) -> Option<String> {
+        let mut all = Vec::new();
+        tokens(text, &mut all);
+        without_repeats(text, &all)
+    }
+
     #[test]
     fn tokens_make_up_the_text() {
         let text = "user 'a.b' can't open /x*: \"two words\" done...";
-        assert_eq!(tokens(text).concat(), text);
-        assert!(tokens(text).contains(&"'a.b'"));
-        assert!(tokens("it is done.").contains(&"done"));
+        assert_eq!(cut(text).concat(), text);
+        assert!(cut(text).contains(&"'a.b'"));
+        assert!(cut("it is done.").contains(&"done"));
     }
 
     #[test]
     fn a_repetition_is_left_out_however_long() {
         let lines = ["ids * * * end", "ids * * * * * * end"];
-        assert_eq!(without_repeats(lines[0]), without_repeats(lines[1]));
-        assert_eq!(without_repeats("a b a c"), None);
+        assert_eq!(without_repeats_of(lines[0]).as_deref(), Some("ids * …end"));
+        assert_eq!(without_repeats_of(lines[0]), without_repeats_of(lines[1]));
+        assert_eq!(without_repeats_of("a b a c"), None);
+    }
+
+    #[test]
+    fn a_sequence_of_each_length_is_found_wherever_it_begins() {
+        for period in PERIODS {
+            for before in 0..9 {
+                let before: String = (0..before).map(|at| format!("{at},")).collect();
+                let sequence: String = ["(", "a", ")", "b", "[", "c", "]", "d"][..period].concat();
+                let text = format!("{before}|{}|end", sequence.repeat(3));
+                assert!(without_repeats_of(&text).is_some(), "{text}");
+            }
+        }
     }
 }
