@@ -46,7 +46,12 @@ impl Fingerprint {
 
 /// The first eight bytes of SHA-1 as 16 lower-case hex digits.
 pub(crate) fn sha1_head(bytes: &[u8]) -> String {
-    Sha1::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let mut head = String::with_capacity(16);
+    for byte in Sha1::digest(bytes).iter().take(8) {
+        head.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    head
 }
 
 impl fmt::Display for Fingerprint {

@@ -111,7 +111,7 @@ impl Evidence {
         lettered.extend((0..all.len()).filter(|place| all[*place].has_letter()));
         mixed.clear();
         mixed.extend(lettered.iter().copied().filter(|place| all[*place].is_mixed()));
-        let template = Template { text, all, ids, whole, lettered, mixed };
+        let template = Template { text, all, ids, whole, lettered, mixed, repeated: may_repeat(all, lettered) };
         places.clear();
         // One other word must stay.
         if lettered.len() >= 2 {
@@ -146,6 +146,8 @@ struct Template<'a> {
     whole: u64,
     lettered: &'a [usize],
     mixed: &'a [usize],
+    /// Whether a word may stand twice.
+    repeated: bool,
 }
 
 impl<'a> Template<'a> {
@@ -188,7 +190,8 @@ impl<'a> Template<'a> {
         if self.all[place].len() < REPEATED {
             return None;
         }
-        let same = self.lettered.iter().copied().find(|at| *at != place && self.is_equal(*at, place));
+        let mut same = self.lettered.iter().copied().filter(|_| self.repeated);
+        let same = same.find(|at| *at != place && self.is_equal(*at, place));
         let inside = self.mixed.iter().copied().find(|at| self.stands_in(place, *at));
         same.into_iter().chain(inside).min()
     }
@@ -258,6 +261,16 @@ impl<'a> Template<'a> {
         }
         out.push_str(rest);
     }
+}
+
+/// Whether two of the tokens at these places may be equal: by a few bits of their hashes.
+fn may_repeat(all: &[Token], lettered: &[usize]) -> bool {
+    let mut seen = [0u64; 8];
+    lettered.iter().any(|place| {
+        let hash = all[*place].hash;
+        let (group, bit) = (&mut seen[(hash >> 6 & 7) as usize], 1 << (hash & 63));
+        std::mem::replace(group, *group | bit) & bit != 0
+    })
 }
 
 /// What a token adds to the key of a template that has it at a place.

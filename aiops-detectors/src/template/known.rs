@@ -13,37 +13,37 @@ const fn packed(word: &[u8]) -> u128 {
     number
 }
 
-/// The bit of a letter, capital or small.
-const fn first(letter: u8) -> u32 {
-    1 << (letter & 31)
+/// A bit for the first and the last letter, capital or small.
+const fn ends(first: u8, last: u8) -> u64 {
+    1 << ((first & 31) as u32 + 7 * (last & 31) as u32) % 64
 }
 
 /// Known words, in any capitals.
 #[derive(Debug)]
 pub(super) struct Known<const N: usize> {
     words: [u128; N],
-    /// For each length, the first letters of such words: most words are none of them by that alone.
-    firsts: [u32; MAX_WORD + 1],
+    /// For each length, the ends of such words: most words are none of them by that alone.
+    ends: [u64; MAX_WORD + 1],
 }
 
 impl<const N: usize> Known<N> {
     /// Words of 1 to 16 bytes; any other does not compile.
     pub(super) const fn new(words: [&str; N]) -> Self {
-        let mut known = Self { words: [0; N], firsts: [0; MAX_WORD + 1] };
+        let mut known = Self { words: [0; N], ends: [0; MAX_WORD + 1] };
         let mut at = 0;
         while at < N {
             let word = words[at].as_bytes();
             assert!(!word.is_empty() && word.len() <= MAX_WORD, "empty or too long");
             known.words[at] = packed(word);
-            known.firsts[word.len()] |= first(word[0]);
+            known.ends[word.len()] |= ends(word[0], word[word.len() - 1]);
             at += 1;
         }
         known
     }
 
     pub(super) fn has(&self, word: &[u8]) -> bool {
-        let Some(byte) = word.first() else { return false };
-        self.firsts.get(word.len()).is_some_and(|firsts| firsts & first(*byte) != 0)
+        let (Some(first), Some(last)) = (word.first(), word.last()) else { return false };
+        self.ends.get(word.len()).is_some_and(|known| known & ends(*first, *last) != 0)
             && self.words.contains(&packed(word))
     }
 }

@@ -429,7 +429,11 @@ pub(super) fn dropped(what: &'static str, how_many: u64) {
 
 /// The beginning of a record as text.
 fn clipped(record: &[u8]) -> Box<str> {
-    let text = String::from_utf8_lossy(&record[..record.len().min(MAX_SAMPLE)]);
+    let record = &record[..record.len().min(MAX_SAMPLE)];
+    if let Ok(text) = std::str::from_utf8(record) {
+        return text.trim_end().into();
+    }
+    let text = String::from_utf8_lossy(record);
     let mut end = text.len().min(MAX_SAMPLE);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -5,6 +5,8 @@
 const NONE: u64 = 0;
 /// Buckets of the smallest table.
 const FEWEST: usize = 16;
+/// How many times larger a table gets that is full: to move everything costs more than memory that waits.
+const GROWTH: usize = 4;
 
 /// Of 32 bytes with a value of 24 or less, and never on two lines of memory.
 #[derive(Debug, Clone, Default)]
@@ -101,7 +103,7 @@ impl<V: Default> Table<V> {
     }
 
     fn grow(&mut self) {
-        let length = (2 * self.buckets.len()).max(FEWEST);
+        let length = (GROWTH * self.buckets.len()).max(FEWEST);
         let old = std::mem::take(&mut self.buckets);
         self.buckets.resize_with(length, Bucket::default);
         for bucket in old.into_iter().filter(|bucket| bucket.key != NONE) {

@@ -167,13 +167,25 @@ fn quoted(text: &str, quote: char) -> Option<usize> {
 /// Whether any sequence of this length stands twice in a row: so many tokens in a row equal those behind
 /// them, one of them at a multiple of the length.
 fn repeats(all: &[Token], period: usize) -> bool {
-    let equal = |at: &usize| all[*at].hash == all[at + period].hash;
     let last = all.len().saturating_sub(period);
-    (0..last).step_by(period).filter(equal).any(|at| {
-        let before = (0..at).rev().take(period - 1).take_while(equal).count();
-        let behind = (at + 1..last).take(period - 1).take_while(equal).count();
-        before + 1 + behind >= period
-    })
+    let equal = |at: usize| all[at].hash == all[at + period].hash;
+    let mut at = 0;
+    while at < last {
+        if equal(at) {
+            let (mut start, mut end) = (at, at + 1);
+            while start > 0 && at - start < period && equal(start - 1) {
+                start -= 1;
+            }
+            while end < last && end - start < period && equal(end) {
+                end += 1;
+            }
+            if end - start >= period {
+                return true;
+            }
+        }
+        at += period;
+    }
+    false
 }
 
 /// The text of these tokens with repeated sequences left out: three times or more, or twice where the
