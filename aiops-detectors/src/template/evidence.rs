@@ -5,7 +5,7 @@ use std::num::NonZeroU8;
 
 use super::alias::Rank;
 use super::fingerprint::Settled;
-use super::hash::hash;
+use super::hash::{OF_BYTE, hash};
 use super::known::Known;
 use super::mask::STAR;
 use super::slots::{CAPITALS, DASHED, DOTTED, Generalised, MASKED_TAIL, Member, PLAIN, Slots};
@@ -211,29 +211,32 @@ impl<'a> Template<'a> {
 
     /// The key of the template with a star for a token.
     fn key_without(&self, place: usize) -> u64 {
-        self.whole.wrapping_sub(self.ids[place]).wrapping_add(id(place, hash(&[STAR])))
+        self.whole.wrapping_sub(self.ids[place]).wrapping_add(id(place, OF_BYTE[usize::from(STAR)]))
     }
 
-    /// The key of the template with a star for a token, and wherever the same word stands again.
+    /// The key of the template with a star for a token, and wherever the same word stands again: its tokens
+    /// are those of this one but for the stars in them.
     fn key_without_all(&self, place: usize) -> u64 {
-        // Quoted pieces are tokens by what stands around them.
-        if self.all.iter().any(Token::has_quote) {
-            let mut all = Vec::new();
-            let text = self.leave_out(place);
-            tokens(&text, &mut all);
-            return sum(&all.iter().enumerate().map(|(place, token)| id(place, token.hash)).collect::<Vec<_>>());
-        }
-        // Any other token with a star in it for a word is one token still.
         let mut key = self.whole;
         let mut starred = String::new();
         for at in 0..self.all.len() {
             if self.is_equal(at, place) || self.stands_in(place, at) {
+                if self.makes_quotes(at) {
+                    return key_of(&self.leave_out(place));
+                }
                 starred.clear();
                 self.push_without(place, at, &mut starred);
                 key = key.wrapping_sub(self.ids[at]).wrapping_add(id(at, hash(starred.as_bytes())));
             }
         }
         key
+    }
+
+    /// Whether a star in the token of a place may make other tokens of the text than it has: where the
+    /// token is quoted, or stands behind a quote, which quotes nothing before a letter.
+    fn makes_quotes(&self, at: usize) -> bool {
+        let behind = at > 0 && matches!(self.token(at - 1).last(), Some(b'"' | b'\''));
+        behind || self.all[at].has_quote()
     }
 
     /// The template with a star for a token, and wherever the same word stands again.
@@ -261,6 +264,13 @@ impl<'a> Template<'a> {
         }
         out.push_str(rest);
     }
+}
+
+/// The key of a template.
+fn key_of(template: &str) -> u64 {
+    let mut all = Vec::new();
+    tokens(template, &mut all);
+    sum(&all.iter().enumerate().map(|(place, token)| id(place, token.hash)).collect::<Vec<_>>())
 }
 
 /// Whether two of the tokens at these places may be equal: by a few bits of their hashes.
@@ -307,4 +317,52 @@ fn need(token: &Token, bytes: &[u8]) -> u8 {
         }
     }
     if token.has_capital() && bytes.iter().skip(1).any(u8::is_ascii_uppercase) { CAPITALS } else { PLAIN }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_without_a_word_is_that_of_the_text_without_it() {
+        const PIECES: [&str; 16] = [
+            "abc",
+            "'abc'",
+            "x.abc",
+            "'x.abc'",
+            "'",
+            "\"",
+            " ",
+            " ",
+            "abc-d",
+            "(",
+            "*",
+            "!",
+            "xabcabcy/",
+            "é",
+            "it.",
+            "…",
+        ];
+        let (mut state, mut all, mut asked) = (1u64, Vec::new(), 0);
+        for _ in 0..5_000 {
+            let mut text = String::new();
+            for _ in 0..8 {
+                state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+                text += PIECES[(state >> 60) as usize];
+            }
+            tokens(&text, &mut all);
+            let ids: Vec<u64> = all.iter().enumerate().map(|(place, token)| id(place, token.hash)).collect();
+            let lettered: Vec<usize> = (0..all.len()).filter(|place| all[*place].has_letter()).collect();
+            let mixed: Vec<usize> = lettered.iter().copied().filter(|place| all[*place].is_mixed()).collect();
+            let (lettered, mixed) = (lettered.as_slice(), mixed.as_slice());
+            let repeated = may_repeat(&all, lettered);
+            let template = Template { text: &text, all: &all, ids: &ids, whole: sum(&ids), lettered, mixed, repeated };
+            assert_eq!(template.whole, key_of(&text));
+            for place in lettered.iter().copied().filter(|place| template.stands_again(*place).is_some()) {
+                assert_eq!(template.key_without_all(place), key_of(&template.leave_out(place)), "{text:?} at {place}");
+                asked += 1;
+            }
+        }
+        assert!(asked > 5_000, "{asked}");
+    }
 }

@@ -5,8 +5,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// Odd constants without a pattern: digits of pi and e.
 const K: [u64; 3] = [0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7345, 0xB7E1_5162_8AED_2A6B];
 
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
+#[inline]
+const fn fold(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
     #[allow(clippy::cast_possible_truncation)] // the two halves
     let halves = (product as u64, (product >> 64) as u64);
     halves.0 ^ halves.1
@@ -42,6 +43,18 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     fold(fold(word(a) ^ K[0], word(b) ^ K[1] ^ state), K[2])
 }
 
+/// The hash of each single byte.
+pub(super) static OF_BYTE: [u64; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let state = K[1] ^ K[2] ^ 1;
+        table[byte] = fold(fold(byte as u64 ^ K[0], state), K[2]);
+        byte += 1;
+    }
+    table
+};
+
 /// For keys that are hashes already.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Hashed(u64);
@@ -73,6 +86,13 @@ mod tests {
             let bytes: Vec<u8> = (1..=length).collect();
             let number = bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
             assert_eq!(word(&bytes), number);
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_byte_is_the_same_from_the_table() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(OF_BYTE[usize::from(byte)], hash(&[byte]));
         }
     }
 

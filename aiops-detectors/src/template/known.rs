@@ -15,7 +15,7 @@ const fn packed(word: &[u8]) -> u128 {
 
 /// A bit for the first and the last letter, capital or small.
 const fn ends(first: u8, last: u8) -> u64 {
-    1 << ((first & 31) as u32 + 7 * (last & 31) as u32) % 64
+    1 << (((first & 31) as u32 + 7 * (last & 31) as u32) % 64)
 }
 
 /// Known words, in any capitals.

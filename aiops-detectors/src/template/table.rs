@@ -152,7 +152,7 @@ mod tests {
         for step in 0..20_000u64 {
             state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
             // Few low bits, so that many stand behind each other, and the ends of the table in use.
-            let key = (state >> 60 << 40) | (state >> 33) % 50 | if state & 1 == 0 { 0 } else { u64::MAX << 50 };
+            let key = ((state >> 60) << 40) | ((state >> 33) % 50) | if state & 1 == 0 { 0 } else { u64::MAX << 50 };
             match state >> 20 & 3 {
                 0 => assert_eq!(table.remove(key), map.remove(&full(key))),
                 1 => assert_eq!(table.get(key), map.get(&full(key))),

@@ -1,6 +1,6 @@
 //! A masked line as tokens, for merging and for leaving out repetitions (facts 3.2).
 
-use super::hash::hash;
+use super::hash::{OF_BYTE, hash};
 use super::mask::{CUT, STAR};
 
 /// Tokens that are looked at; what is behind them stays as it is.
@@ -126,9 +126,15 @@ pub(super) fn tokens(text: &str, all: &mut Vec<Token>) {
         } else if CLASS[usize::from(first)] & JOINED != 0 {
             joined(bytes, start)
         } else {
-            let end = if matches!(first, b'"' | b'\'') { quoted(&text[start..], char::from(first)) } else { None };
-            let end = start + end.unwrap_or(1);
-            (end, Seen::all(&bytes[start..end]))
+            let quoted = if matches!(first, b'"' | b'\'') { quoted(&text[start..], char::from(first)) } else { None };
+            let Some(end) = quoted else {
+                let seen = Seen::all(&[first]);
+                let hash = OF_BYTE[usize::from(first)];
+                all.push(Token { start, end: start + 1, hash, bytes: seen.bytes, classes: seen.classes });
+                start += 1;
+                continue;
+            };
+            (start + end, Seen::all(&bytes[start..start + end]))
         };
         let token = &bytes[start..end];
         if token == CUT.as_bytes() {
