@@ -21,7 +21,10 @@ const fn ends(first: u8, last: u8) -> u64 {
 /// Known words, in any capitals.
 #[derive(Debug)]
 pub(super) struct Known<const N: usize> {
+    /// Shorter words first.
     words: [u128; N],
+    /// Where the words of each length begin.
+    starts: [usize; MAX_WORD + 2],
     /// For each length, the ends of such words: most words are none of them by that alone.
     ends: [u64; MAX_WORD + 1],
 }
@@ -29,22 +32,31 @@ pub(super) struct Known<const N: usize> {
 impl<const N: usize> Known<N> {
     /// Words of 1 to 16 bytes; any other does not compile.
     pub(super) const fn new(words: [&str; N]) -> Self {
-        let mut known = Self { words: [0; N], ends: [0; MAX_WORD + 1] };
-        let mut at = 0;
-        while at < N {
-            let word = words[at].as_bytes();
-            assert!(!word.is_empty() && word.len() <= MAX_WORD, "empty or too long");
-            known.words[at] = packed(word);
-            known.ends[word.len()] |= ends(word[0], word[word.len() - 1]);
-            at += 1;
+        let mut known = Self { words: [0; N], starts: [0; MAX_WORD + 2], ends: [0; MAX_WORD + 1] };
+        let (mut length, mut taken) = (1, 0);
+        while length <= MAX_WORD {
+            known.starts[length] = taken;
+            let mut at = 0;
+            while at < N {
+                let word = words[at].as_bytes();
+                if word.len() == length {
+                    known.words[taken] = packed(word);
+                    known.ends[length] |= ends(word[0], word[length - 1]);
+                    taken += 1;
+                }
+                at += 1;
+            }
+            length += 1;
         }
+        known.starts[length] = taken;
+        assert!(taken == N, "a word is empty or too long");
         known
     }
 
     pub(super) fn has(&self, word: &[u8]) -> bool {
         let (Some(first), Some(last)) = (word.first(), word.last()) else { return false };
         self.ends.get(word.len()).is_some_and(|known| known & ends(*first, *last) != 0)
-            && self.words.contains(&packed(word))
+            && self.words[self.starts[word.len()]..self.starts[word.len() + 1]].contains(&packed(word))
     }
 }
 
