@@ -21,8 +21,6 @@ const MAX_INCIDENTS: usize = 200;
 const MAX_FINDINGS: usize = 50;
 /// A ratio beyond this says no more.
 const MAX_RATIO: f64 = 1_000.0;
-/// Against an equal one of the service itself or of a dependency, a caller's alert is rather an
-
 /// Where a firing service stands, seen from one service of the incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Relation {
