@@ -170,6 +170,7 @@ impl<'a> Template<'a> {
         Some(Place { at, key, need: NonZeroU8::new(need)? })
     }
 
+    #[inline]
     fn is_equal(&self, one: usize, other: usize) -> bool {
         self.all[one].hash == self.all[other].hash && self.token(one) == self.token(other)
     }
@@ -191,7 +192,9 @@ impl<'a> Template<'a> {
         }
         let same = || self.lettered.iter().copied().find(|at| *at != place && self.is_equal(*at, place));
         let same = if self.twice.may_be(self.all[place].hash) { same() } else { None };
-        let inside = self.mixed.iter().copied().find(|at| self.stands_in(place, *at));
+        let word = &self.all[place];
+        let inside =
+            self.mixed.iter().copied().find(|at| word.may_stand_in(&self.all[*at]) && self.stands_in(place, *at));
         same.into_iter().chain(inside).min()
     }
 

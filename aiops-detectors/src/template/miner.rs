@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::alias::{Aliases, Rank, rank};
+use super::batch::Waiting;
 use super::evidence::Evidence;
 use super::fingerprint::{LineFingerprint, Settled};
 use super::hash::{HashedMap, hash};
@@ -108,9 +109,11 @@ pub(super) struct NewLine {
 pub struct TemplateMiner {
     pub(super) capacity: usize,
     /// The line at hand, and its template where it is new.
-    masked: Vec<u8>,
+    pub(super) masked: Vec<u8>,
+    /// Lines that are counted together.
+    pub(super) waiting: Vec<Waiting>,
     pub(super) settled: Settled,
-    counted: Table<Counted>,
+    pub(super) counted: Table<Counted>,
     entries: Vec<Entry>,
     free: Vec<u32>,
     lru: Lru,
@@ -146,6 +149,7 @@ impl TemplateMiner {
         Self {
             capacity,
             masked: Vec::new(),
+            waiting: Vec::new(),
             settled: Settled::default(),
             counted: Table::default(),
             entries: Vec::new(),
@@ -173,21 +177,25 @@ impl TemplateMiner {
     }
 
     /// Counts one record: a line, or several of which the first counts (see
-    /// [`mask_line`](crate::mask_line)). Any bytes will do.
+    /// [`mask_line`](crate::mask_line)). Any bytes will do. For many see [`observe_all`](Self::observe_all).
     pub fn observe(&mut self, record: &[u8]) -> Observed {
         record::masked(record, &mut self.masked);
         let key = hash(&self.masked);
+        self.count_known(key).unwrap_or_else(|| self.take_new(key, record))
+    }
+
+    /// Counts a line whose masked form is kept.
+    #[inline]
+    pub(super) fn count_known(&mut self, key: u64) -> Option<Observed> {
         self.lines += 1;
-        if let Some(counted) = self.counted.get_mut(key) {
-            counted.count += 1;
-            counted.again = true;
-            return Observed { fingerprint: LineFingerprint(counted.fingerprint), new: false };
-        }
-        self.take_new(key, record)
+        let counted = self.counted.get_mut(key)?;
+        counted.count += 1;
+        counted.again = true;
+        Some(Observed { fingerprint: LineFingerprint(counted.fingerprint), new: false })
     }
 
     /// Takes in the masked line at hand, which is not kept.
-    fn take_new(&mut self, key: u64, record: &[u8]) -> Observed {
+    pub(super) fn take_new(&mut self, key: u64, record: &[u8]) -> Observed {
         self.settled.settle(&self.masked);
         let fingerprint = LineFingerprint::of_masked(&self.settled.text);
         let new = !self.knows(fingerprint);

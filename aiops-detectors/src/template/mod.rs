@@ -1,6 +1,7 @@
 //! Templates of log lines: a stateless fingerprint of each line, groups learned by evidence.
 
 mod alias;
+mod batch;
 mod evidence;
 mod fingerprint;
 mod hash;

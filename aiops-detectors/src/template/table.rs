@@ -61,6 +61,11 @@ impl<V: Default> Table<V> {
         }
     }
 
+    /// Asks for the buckets of keys: memory that is asked for together comes together.
+    pub(super) fn ask_for(&self, keys: impl Iterator<Item = u64>) {
+        std::hint::black_box(keys.filter(|key| self.is_home(*key)).count());
+    }
+
     /// Whether a key is where it is looked for first.
     pub(super) fn is_home(&self, key: u64) -> bool {
         let key = full(key);

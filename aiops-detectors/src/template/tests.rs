@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 
-use super::{LineFingerprint, TemplateMiner, fingerprint_line};
+use super::{LineFingerprint, Observed, TemplateMiner, fingerprint_line};
 
 /// SplitMix64.
 fn random(state: &mut u64) -> u64 {
@@ -33,6 +33,28 @@ fn enough_different_words_in_one_place_make_a_group() {
     assert_ne!(groups[0], groups[3], "a plain word takes more evidence");
     assert_eq!(miner.groups()[0].count, 4);
     assert_eq!(groups[0], fingerprint_line(b"lost 17 again"), "named as by anyone who sees the general line");
+}
+
+#[test]
+fn many_at_once_are_what_they_are_one_by_one() {
+    let mut state = 1;
+    let lines: Vec<String> = (0..1_000)
+        .map(|at| match at % 3 {
+            0 => noise(&mut state),
+            1 => format!("order {at} of shop.{} paid", char::from(b'a' + at as u8 % 5)),
+            _ => format!("known {} here\n  at shop.pay(Pay.java:{at})", "g".repeat(4 + at % 40)),
+        })
+        .collect();
+    for count in [0, 1, 31, 32, 33, 1_000] {
+        // So few places that lines go while others wait.
+        let (mut one, mut many) = (TemplateMiner::new(20), TemplateMiner::new(20));
+        let lines = lines[..count].iter().map(String::as_bytes);
+        let expected: Vec<Observed> = lines.clone().map(|line| one.observe(line)).collect();
+        let mut observed = Vec::new();
+        many.observe_all(lines, &mut observed);
+        assert_eq!(observed, expected);
+        assert_eq!(many.save(), one.save(), "{count} lines");
+    }
 }
 
 #[test]

@@ -89,6 +89,7 @@ impl Token {
     }
 
     /// Whether it may stand within another one, by the bytes of both.
+    #[inline]
     pub(super) fn may_stand_in(&self, other: &Self) -> bool {
         self.bytes & !other.bytes == 0 && self.len() < other.len()
     }
@@ -195,25 +196,29 @@ fn repeats(all: &[Token], period: usize) -> bool {
 }
 
 /// The periods that any token but a blank repeats in, by a few bits of their hashes: what repeats in none
-/// has no repetition, since no two blanks stand together in a masked text.
+/// has no repetition, unless two blanks stand together, as before a secret.
 fn periods(all: &[Token]) -> impl Iterator<Item = usize> {
     let mut bits = [0u16; MAX_TOKENS];
+    let (mut blank, mut blanks) = (false, false);
     for (bits, token) in bits.iter_mut().zip(all) {
+        let before = std::mem::replace(&mut blank, token.hash == OF_BYTE[usize::from(b' ')]);
+        blanks |= before && blank;
         #[allow(clippy::cast_possible_truncation)] // the low bits do
         let hash = token.hash as u16 | 1;
-        *bits = if token.hash == OF_BYTE[usize::from(b' ')] { 0 } else { hash };
+        *bits = if blank { 0 } else { hash };
     }
     let length = all.len().min(MAX_TOKENS);
     PERIODS.into_iter().filter(move |period| {
         let (one, other) = (&bits[..length.saturating_sub(*period)], &bits[length.min(*period)..length]);
-        one.iter().zip(other).fold(false, |any, (one, other)| any | ((one == other) & (*one != 0)))
+        blanks || one.iter().zip(other).fold(false, |any, (one, other)| any | ((one == other) & (*one != 0)))
     })
 }
 
 /// The text of these tokens with repeated sequences left out: three times or more, or twice where the
 /// sequence has a star and more than one token. None where nothing repeats.
 pub(super) fn without_repeats(text: &str, all: &[Token]) -> Option<String> {
-    if !periods(all).any(|period| repeats(all, period)) {
+    let repeating: Vec<usize> = periods(all).filter(|period| repeats(all, *period)).collect();
+    if repeating.is_empty() {
         return None;
     }
     let mut out: Option<String> = None;
@@ -222,7 +227,7 @@ pub(super) fn without_repeats(text: &str, all: &[Token]) -> Option<String> {
         let same = |one: usize, other: usize, length: usize| {
             other + length <= all.len() && (0..length).all(|at| all[one + at].hash == all[other + at].hash)
         };
-        let found = PERIODS.into_iter().find_map(|period| {
+        let found = repeating.iter().copied().find_map(|period| {
             let mut times = 1;
             while same(place, place + times * period, period) {
                 times += 1;
@@ -277,6 +282,7 @@ mod tests {
         assert_eq!(without_repeats_of(lines[0]).as_deref(), Some("ids *… end"));
         assert_eq!(without_repeats_of(lines[0]), without_repeats_of(lines[1]));
         assert_eq!(without_repeats_of("a b a c"), None);
+        assert_eq!(without_repeats_of("token:   *").as_deref(), Some("token: …*"), "blanks before a secret stay");
     }
 
     #[test]

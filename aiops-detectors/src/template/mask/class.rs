@@ -14,6 +14,8 @@ pub(super) const BLANK: u8 = 8;
 pub(super) const PATH_END: u8 = 16;
 /// A hexadecimal digit.
 pub(super) const HEX: u8 = 32;
+/// The separator `.`.
+pub(super) const DOT: u8 = 64;
 /// Part of a word.
 pub(super) const WORD: u8 = LETTER | DIGIT;
 /// Part of a compound word.
@@ -31,7 +33,8 @@ const fn classes() -> [u8; 256] {
             b'0'..=b'9' => DIGIT | HEX,
             b'a'..=b'f' | b'A'..=b'F' => LETTER | HEX,
             b'g'..=b'z' | b'G'..=b'Z' | b'_' | 0x80..=0xff => LETTER,
-            b'.' | b'~' | b'$' | b'%' | b'@' | b'+' | b'-' => SEPARATOR,
+            b'.' => SEPARATOR | DOT,
+            b'~' | b'$' | b'%' | b'@' | b'+' | b'-' => SEPARATOR,
             0..=b' ' | 0x7f => BLANK | PATH_END,
             b',' | b';' | b':' | b'"' | b'\'' | b'`' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' | b'>' | b'|' => {
                 PATH_END
@@ -133,7 +136,8 @@ pub(super) fn is_secret(word: &[u8]) -> bool {
         [b"password", b"passwd", b"passphrase", b"pwd", b"secret", b"token", b"apikey", b"api_key", b"api-key"];
     const WHOLE: [&[u8]; 4] = [b"authorization", b"bearer", b"access_key", b"private_key"];
     // How each of them ends; most words do not.
-    if !matches!(word.last().map(|last| last | 0x20), Some(b'd' | b'e' | b'n' | b'r' | b't' | b'y')) {
+    let [.., before, last] = word else { return false };
+    if !matches!(&[before | 0x20, last | 0x20], b"en" | b"er" | b"et" | b"ey" | b"on" | b"rd" | b"se" | b"wd") {
         return false;
     }
     let ends = |end: &[u8]| word.len() >= end.len() && word[word.len() - end.len()..].eq_ignore_ascii_case(end);

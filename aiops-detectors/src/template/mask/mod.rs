@@ -9,7 +9,7 @@ mod shapes;
 mod tests;
 mod words;
 
-use self::class::{BLANK, DIGIT, HEX, LETTER, RUN, SEPARATOR, WORD, at, class, is, is_constant, joins};
+use self::class::{BLANK, DIGIT, DOT, HEX, LETTER, RUN, SEPARATOR, WORD, at, class, is, is_constant, joins};
 
 /// The mark of a variable part.
 pub(super) const STAR: u8 = b'*';
@@ -75,6 +75,8 @@ impl Pass<'_> {
             let class = class(byte);
             place = if class & RUN != 0 {
                 self.run_of_words(place, end)
+            } else if matches!(byte, b':' | b',') && at(line, place + 1) == b' ' && !is(line, place + 2, BLANK) {
+                place + 2 // Both stay.
             } else if class & BLANK != 0 {
                 self.blank(place)
             } else {
@@ -216,17 +218,18 @@ impl Pass<'_> {
         {
             return self.value(from, end);
         }
-        if seen & (DIGIT | SEPARATOR) == 0 {
-            self.word(from, end)
-        } else {
-            self.compound(from, end, seen & DIGIT != 0, seen & SEPARATOR != 0)
-        }
+        if seen & (DIGIT | SEPARATOR) == 0 { self.word(from, end) } else { self.compound(from, end, seen) }
     }
 
-    /// A run with digits or separators in it.
-    fn compound(&mut self, run: usize, run_end: usize, digit: bool, separator: bool) -> usize {
+    /// A run of bytes of these classes, digits or separators among them.
+    fn compound(&mut self, run: usize, run_end: usize, seen: u8) -> usize {
+        let (digit, separator, dot) = (seen & DIGIT != 0, seen & SEPARATOR != 0, seen & DOT != 0);
         let line = self.line;
         let (mut from, mut end) = (run, run_end);
+        // A name and what it says: `my-module: `.
+        if !digit && !dot && line[run_end..].starts_with(b": ") && is(line, run, WORD) && is(line, run_end - 1, WORD) {
+            return self.secret(&line[run..run_end], run_end).unwrap_or(run_end);
+        }
         // A number that begins no date and no address: most values.
         let more = match at(line, run_end) {
             b'/' | b':' => true,
@@ -250,7 +253,7 @@ impl Pass<'_> {
             end -= 1;
         }
         // Leading dots, as in a table of contents, join nothing.
-        let leader = line[from..end].windows(2).position(|two| two == b"..");
+        let leader = if dot { line[from..end].windows(2).position(|two| two == b"..") } else { None };
         let run_end = match leader {
             Some(at) => {
                 end = from + at;
@@ -262,7 +265,7 @@ impl Pass<'_> {
             return run_end;
         }
         if !digit {
-            if !matches!(at(line, end), b'(' | b':') && shapes::is_host_name(&line[from..end]) {
+            if dot && !matches!(at(line, end), b'(' | b':') && shapes::is_host_name(&line[from..end]) {
                 self.value(from, end);
                 return run_end;
             }

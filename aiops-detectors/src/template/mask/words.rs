@@ -63,6 +63,9 @@ impl Pass<'_> {
     pub(super) fn before_colon(&mut self, from: usize, end: usize) -> Option<usize> {
         let line = self.line;
         let word = &line[from..end];
+        if at(line, end + 1) == b' ' {
+            return self.secret(word, end);
+        }
         if at(line, end + 1) == b'/'
             && at(line, end + 2) == b'/'
             && (is(line, end + 3, RUN) || at(line, end + 3) == b'/')
@@ -100,7 +103,7 @@ impl Pass<'_> {
     }
 
     /// Masks what stands behind the name of a secret and `=` or `:`, whatever it is.
-    fn secret(&mut self, word: &[u8], end: usize) -> Option<usize> {
+    pub(super) fn secret(&mut self, word: &[u8], end: usize) -> Option<usize> {
         let line = self.line;
         if !is_secret(word) {
             return None;
