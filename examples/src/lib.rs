@@ -2,9 +2,12 @@
 
 pub mod backtest;
 pub mod decide;
+pub mod evaluate;
 pub mod features;
+pub mod incidents;
 pub mod lines;
 pub mod log_templates;
+pub(crate) mod page;
 pub mod petshop;
 pub mod quickstart;
 pub mod replay;

@@ -1,6 +1,6 @@
 //! Gives recorded replies again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -28,9 +28,9 @@ pub struct Cassette {
     provider: String,
     model: String,
     redactor: Redactor,
-    tracks: HashMap<String, Track>,
+    tracks: BTreeMap<String, Track>,
     /// How many replies of each track were given.
-    given: Mutex<HashMap<String, usize>>,
+    given: Mutex<BTreeMap<String, usize>>,
 }
 
 /// Equal requests. There is at least one reply.
@@ -73,7 +73,7 @@ impl Cassette {
             return Err(CassetteError::new(&name, None, CassetteFault::TooLarge { max: MAX_BYTES }));
         }
         let mut of: Option<(String, String)> = None;
-        let mut tracks: HashMap<String, Track> = HashMap::new();
+        let mut tracks: BTreeMap<String, Track> = BTreeMap::new();
         let lines = bytes.split(|byte| *byte == b'\n').zip(1..).filter(|(line, _)| !line.trim_ascii().is_empty());
         for (line, number) in lines {
             let fault = |fault: CassetteFault| CassetteError::new(&name, number, fault);

@@ -15,9 +15,10 @@ pub(super) fn is_fallback(score: &Score) -> bool {
     matches!(score.answered, Answered::Fallback { .. })
 }
 
-/// Confidence and truth of the triager's own answers.
+/// Confidence and truth of the triager's own answers, once for each incident: repeats are not independent, and would
+/// make intervals too narrow.
 pub(super) fn judged(scores: &[Score]) -> Vec<Judged> {
-    let own = scores.iter().filter(|score| is_own(score));
+    let own = scores.iter().filter(|score| is_own(score) && score.repeat == 1);
     own.filter_map(|score| Some(Judged::new(score.confidence, score.first_cause?))).collect()
 }
 

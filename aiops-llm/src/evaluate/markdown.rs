@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use aiops_core::Channel;
 use aiops_core::calibration::{Calibration, Interval};
-use aiops_core::text::number;
+use aiops_core::text::{self, number};
 
 use super::report::{EvaluationReport, Share};
 
@@ -147,8 +148,7 @@ fn part(share: &Share) -> String {
     if share.of == 0 { "–".to_owned() } else { format!("{} of {}", share.hits, share.of) }
 }
 
-/// A name from a file or a provider, without what Markdown would make something of.
+/// A name from a file or a provider.
 fn plain(name: &str) -> String {
-    let name = aiops_core::text::clip(name, 80);
-    name.chars().map(|c| if c.is_alphanumeric() || " .,:;/@+-_".contains(c) { c } else { '?' }).collect()
+    Channel::Markdown.encode(&text::clip(name, 80))
 }

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::aggregate;
 use super::{IncidentSet, Score};
 
-/// A part of a whole, with its 95 % interval (Wilson).
+/// A part of a whole, with its 95 % interval (Wilson), which takes the answers as independent: with repeats it is
+/// too narrow.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Share {
@@ -169,8 +170,8 @@ pub struct EvaluationReport {
     pub cost: Cost,
     /// The same by group.
     pub tags: Vec<TagRow>,
-    /// Whether confidence can be trusted, over the triager's own answers with a scored cause; none where there are
-    /// none.
+    /// Whether confidence can be trusted, over the triager's own first answers with a scored cause; none where there
+    /// are none.
     pub calibration: Option<Calibration>,
     /// Why there is no calibration.
     pub no_calibration: Option<String>,

@@ -43,6 +43,17 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// No limit: for recorded replies, which cost nothing, and for evaluations that somebody watches.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self {
+            tokens_per_minute: u64::MAX,
+            tokens_per_day: u64::MAX,
+            tokens_per_service_and_day: u64::MAX,
+            dollars_per_day: None,
+        }
+    }
+
     /// Tokens a minute.
     #[must_use]
     pub fn tokens_per_minute(mut self, tokens: u64) -> Self {

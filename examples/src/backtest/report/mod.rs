@@ -1,6 +1,5 @@
 //! The report: one HTML page that needs nothing else, no script either.
 
-mod axis;
 mod page;
 mod plot;
 mod svg;

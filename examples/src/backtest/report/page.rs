@@ -6,11 +6,10 @@ use super::super::figures::{Figures, cells, columns};
 use super::super::series::Lane;
 use super::plot::Plot;
 use super::svg;
+use crate::page::{begin, end, escape, items};
 
 /// Pictures at the most: a page must open. Those of the series with the most alerts are kept.
 const MAX_PICTURES: usize = 100;
-
-const STYLE: &str = include_str!("style.css");
 
 /// Figures and pictures of a run.
 #[derive(Debug)]
@@ -76,15 +75,7 @@ impl Report {
         faults: &[String],
     ) -> io::Result<()> {
         let count = self.series.len();
-        writeln!(out, "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">")?;
-        writeln!(out, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")?;
-        writeln!(out, "<title>Backtest of {count} series</title>\n<style>\n{STYLE}</style>\n<main>")?;
-        writeln!(out, "<h1>Backtest of {count} series</h1>")?;
-        let items = |out: &mut dyn Write, lines: &[String]| {
-            writeln!(out, "<ul>")?;
-            lines.iter().try_for_each(|line| writeln!(out, "<li>{}</li>", escape(line)))?;
-            writeln!(out, "</ul>")
-        };
+        begin(out, &format!("Backtest of {count} series"))?;
         let totals = totals.iter().map(|total| self.cells(total)).collect();
         self.table(out, "all series", &[Series { name: format!("total of {count}"), cells: totals }])?;
         items(out, summary)?;
@@ -111,7 +102,7 @@ impl Report {
             }
             writeln!(out, "{svg}\n</section>")?;
         }
-        writeln!(out, "</main>\n</html>")
+        end(out)
     }
 
     fn cells(&self, figures: &Figures) -> Vec<String> {
@@ -159,20 +150,4 @@ fn legend() -> String {
         swatch("t", "path d=\"M0 7H26\"", "threshold; scores are cut at three times of it"),
     ];
     format!("<p class=\"legend\">{}</p>", parts.join(" "))
-}
-
-/// Text that may stand in HTML, also in a quoted attribute.
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::axis;
 use super::plot::{COLUMNS, Column, Plot};
+use crate::page::axis;
 
 /// The picture's coordinates.
 const WIDTH: f64 = 1_000.0;

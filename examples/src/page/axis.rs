@@ -14,7 +14,7 @@ const MONTH: i64 = 2_629_746;
 const DAY: i64 = 86_400;
 
 /// Round numbers from `low` to `high`, about `count` of them, as text with the fewest decimals.
-pub(super) fn numbers(low: f64, high: f64, count: u32) -> Vec<(f64, String)> {
+pub(crate) fn numbers(low: f64, high: f64, count: u32) -> Vec<(f64, String)> {
     let raw = (high / 2.0 - low / 2.0) / f64::from(count) * 2.0;
     if !(raw.is_finite() && raw > 0.0) {
         return Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn numbers(low: f64, high: f64, count: u32) -> Vec<(f64, String)> {
 }
 
 /// Round times between two, at most about `count` of them, as text.
-pub(super) fn times(from: Timestamp, to: Timestamp, count: i64) -> Vec<(Timestamp, String)> {
+pub(crate) fn times(from: Timestamp, to: Timestamp, count: i64) -> Vec<(Timestamp, String)> {
     let (first, last) = (from.as_second(), to.as_second());
     let raw = (last.saturating_sub(first) / count).max(1);
     match STEPS.iter().find(|step| **step >= raw) {
