@@ -105,6 +105,15 @@ fn actions_collapse_and_unknown_ones_are_told() {
 }
 
 #[test]
+fn a_link_begins_behind_any_character() {
+    for (cause, left) in [("\u{2026}://x", "\u{2026} (link removed)"), ("\u{e9}gopher://x", "\u{e9} (link removed)")] {
+        let (report, found) = flags("slow", &[cause]);
+        assert_eq!(report.likely_causes, [left]);
+        assert!(found.contains(&Flag::Link), "{found:?}");
+    }
+}
+
+#[test]
 fn bounds_name_what_breaks_them() {
     let long = "x".repeat(2_001);
     for (report, wanted) in [
