@@ -118,9 +118,9 @@ pub(super) fn without_links(text: &str) -> (String, usize) {
         let scheme = SCHEMES.iter().filter_map(|scheme| begins_link(&lower, scheme)).min();
         match scheme.or_else(|| {
             let other = |c: &(usize, char)| !c.1.is_ascii_alphanumeric() && !matches!(c.1, '+' | '.' | '-');
-            lower.find("://").map(|at| {
-                lower[..at].char_indices().rev().find(other).map_or(0, |(at, before)| at + before.len_utf8())
-            })
+            lower
+                .find("://")
+                .map(|at| lower[..at].char_indices().rev().find(other).map_or(0, |(at, before)| at + before.len_utf8()))
         }) {
             Some(at) => {
                 links += 1;

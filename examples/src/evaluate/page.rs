@@ -77,6 +77,11 @@ fn one(out: &mut dyn Write, report: &EvaluationReport, tags: &BTreeMap<&str, Str
     }
     writeln!(out, "<section><h3>Escalation</h3>\n{}\n</section>", plots::escalation(&report.escalation))?;
     groups(out, report)?;
+    if !report.flags.is_empty() {
+        writeln!(out, "<h3>What was odd</h3>")?;
+        let line = |(flag, answers): (&String, &usize)| format!("{flag}: {answers} answers");
+        items(out, &report.flags.iter().map(line).collect::<Vec<_>>())?;
+    }
     errors(out, report, tags)
 }
 

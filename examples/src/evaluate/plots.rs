@@ -85,11 +85,11 @@ pub(super) fn risk_coverage(calibration: &Calibration) -> String {
     }
     let at = &calibration.at_threshold;
     let place = x(at.coverage);
-    let anchor = if place > (LEFT + RIGHT) / 2.0 { "end" } else { "start" };
+    let (anchor, beside) = if place > (LEFT + RIGHT) / 2.0 { ("end", place - 5.0) } else { ("start", place + 5.0) };
     let _ = write!(svg, "<path class=\"t\" d=\"M{place:.1} {TOP}V{BOTTOM}\"/>");
     let _ = write!(
         svg,
-        "<text x=\"{place:.1}\" y=\"{}\" text-anchor=\"{anchor}\">threshold {}</text>",
+        "<text x=\"{beside:.1}\" y=\"{}\" text-anchor=\"{anchor}\">threshold {}</text>",
         TOP + 12.0,
         aiops_core::text::number(at.threshold.value())
     );
