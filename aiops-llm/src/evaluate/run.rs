@@ -13,6 +13,8 @@ use super::IncidentSet;
 use super::report::EvaluationReport;
 use super::score::Scorer;
 
+/// Every answer is kept in the report.
+const MAX_REPEATS: u32 = 1_000;
 /// The threshold of a policy unless it says otherwise.
 const THRESHOLD: f64 = 0.7;
 
@@ -61,10 +63,10 @@ impl Evaluation {
         self
     }
 
-    /// How often each incident is asked (default 1, at least 1).
+    /// How often each incident is asked (default 1, from 1 to 1,000: every answer is kept).
     #[must_use]
     pub fn repeats(mut self, repeats: u32) -> Self {
-        self.repeats = repeats.max(1);
+        self.repeats = repeats.clamp(1, MAX_REPEATS);
         self
     }
 
@@ -93,7 +95,7 @@ impl Evaluation {
     /// only.
     pub async fn run(&self, triager: &dyn Triager, set: &IncidentSet) -> EvaluationReport {
         let scorer = Scorer { menu: set.menu.as_ref(), threshold: self.settings.threshold, top: self.top };
-        let mut scores = Vec::with_capacity(set.incidents.len() * self.repeats as usize);
+        let mut scores = Vec::new();
         for incident in &set.incidents {
             for repeat in 1..=self.repeats {
                 let started = self.clock.now();

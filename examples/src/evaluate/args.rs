@@ -74,7 +74,7 @@ impl Options {
                 "--threshold" => calibration.threshold = confidence(share(name, &value)?)?,
                 "--wanted-error" => calibration.wanted_error = open_share(name, &value)?,
                 "--seed" => calibration.seed = count(name, &value)?,
-                "--repeats" => repeats = u32::try_from(at_least_one(name, &value)?.min(1_000)).unwrap_or(1_000),
+                "--repeats" => repeats = u32::try_from(at_least_one(name, &value)?).unwrap_or(u32::MAX),
                 "--top" => top = at_least_one(name, &value)?,
                 "--min-valid" => gate = gate.min_valid(share(name, &value)?),
                 "--min-top1" => gate = gate.min_top1(share(name, &value)?),
