@@ -5,6 +5,7 @@ use std::time::Duration;
 use aiops_core::plugin::{Fault, guarded};
 use aiops_core::time::{plus, since};
 use aiops_core::{Fingerprint, TriageReport, TriageRequest, text};
+use jiff::Timestamp;
 
 use super::{Answer, AskError, LlmTriager, Spent};
 use crate::chat::{ChatError, ChatErrorKind, ChatReply, ChatRequest, Usage};
@@ -45,7 +46,14 @@ impl LlmTriager {
         crate::prompt::user(request, &self.salt, self.settings.max_evidence_bytes, self.hide())
     }
 
-    pub(super) async fn ask(&self, request: &TriageRequest, spent: &mut Spent) -> Result<Answer, AskError> {
+    /// Attempts until `deadline`, a moment before the caller stops waiting: an attempt that runs out of time must be
+    /// counted as such, by the breaker too, and not be dropped half-way.
+    pub(super) async fn ask(
+        &self,
+        request: &TriageRequest,
+        deadline: Timestamp,
+        spent: &mut Spent,
+    ) -> Result<Answer, AskError> {
         let evidence = self.evidence(request)?;
         // Closed only when the triager is gone.
         let _place = self.places.acquire().await.map_err(|_| AskError::Panicked)?;
@@ -55,7 +63,7 @@ impl LlmTriager {
             let last = spent.attempts >= self.settings.attempts;
             let chat = self.request(format!("{evidence}{correction}"), self.settings.timeout);
             let attempts = spent.attempts;
-            match self.attempt(&chat, request, spent).await? {
+            match self.attempt(&chat, request, deadline, spent).await? {
                 Ok(reply) => {
                     let unusable = match self.read(&reply, request, &evidence) {
                         Ok(answer) => return Ok(answer),
@@ -74,10 +82,11 @@ impl LlmTriager {
                 }
                 Err(source) => {
                     let wait = self.wait_after(&source, request, attempts);
-                    if last || !source.is_retryable() || wait > LONGEST_WAIT {
+                    let again = plus(self.clock.now(), wait);
+                    if last || !source.is_retryable() || wait > LONGEST_WAIT || again >= deadline {
                         return Err(AskError::Chat { attempts, source });
                     }
-                    self.clock.sleep_until(plus(self.clock.now(), wait)).await;
+                    self.clock.sleep_until(again).await;
                 }
             }
         }
@@ -88,6 +97,7 @@ impl LlmTriager {
         &self,
         chat: &ChatRequest,
         request: &TriageRequest,
+        deadline: Timestamp,
         spent: &mut Spent,
     ) -> Result<Result<ChatReply, ChatError>, AskError> {
         let started = self.clock.now();
@@ -96,7 +106,7 @@ impl LlmTriager {
         let cost = self.prices.cost(self.model.model(), most);
         let service = request.event.service.as_str();
         let reservation = self.spending.reserve(&self.settings.budget, service, most.total(), cost, started)?;
-        let outcome = guarded(&*self.clock, plus(started, chat.timeout), self.model.complete(chat)).await;
+        let outcome = guarded(&*self.clock, plus(started, chat.timeout).min(deadline), self.model.complete(chat)).await;
         let now = self.clock.now();
         let outcome = match outcome {
             Ok(outcome) => outcome,

@@ -15,6 +15,7 @@ use aiops_core::{
     error_chain,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 pub use self::builder::LlmTriagerBuilder;
@@ -24,6 +25,9 @@ use crate::chat::{ChatModel, OutputSchema, Usage};
 use crate::check::Flag;
 use crate::fallback::for_a_person;
 use crate::limits::{Breaker, Budget, Flight, Landed, Prices, Spending};
+
+/// Before a triage must be over its attempts are, so that they are counted and others learn of them.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Asks a model for the report of an incident, within limits of time, tokens and money.
 ///
@@ -142,7 +146,12 @@ impl LlmTriager {
     }
 
     /// One answer, another's or a new one.
-    async fn answer(&self, request: &TriageRequest, spent: &mut Spent) -> Result<(Answer, bool), Arc<AskError>> {
+    async fn answer(
+        &self,
+        request: &TriageRequest,
+        deadline: Timestamp,
+        spent: &mut Spent,
+    ) -> Result<(Answer, bool), Arc<AskError>> {
         let key = self.key(request);
         match self.flight.board(&key, self.settings.ttl, || self.clock.now()).await {
             Landed::Answer(answer) => {
@@ -151,14 +160,14 @@ impl LlmTriager {
             }
             Landed::Failure(error) => Err(error),
             Landed::Yours(pilot) => {
-                let outcome = self.ask(request, spent).await.map_err(Arc::new);
+                let outcome = self.ask(request, minus(deadline, SETTLE), spent).await.map_err(Arc::new);
                 pilot.land(outcome.clone(), self.clock.now());
                 outcome.map(|answer| (answer, false))
             }
         }
     }
 
-    fn provenance(&self, spent: &Spent, started: jiff::Timestamp) -> Provenance {
+    fn provenance(&self, spent: &Spent, started: Timestamp) -> Provenance {
         let mut provenance = Provenance::new(self.name());
         provenance.model = Some(self.model.model().to_owned());
         provenance.prompt_version = Some(self.version.clone());
@@ -202,7 +211,8 @@ impl Triager for LlmTriager {
         let started = self.clock.now();
         let mut spent = Spent::default();
         let deadline = minus(request.deadline, self.settings.reserve).min(plus(started, self.settings.timeout));
-        let asked = aiops_core::plugin::guarded(&*self.clock, deadline, self.answer(request, &mut spent)).await;
+        let asked =
+            aiops_core::plugin::guarded(&*self.clock, deadline, self.answer(request, deadline, &mut spent)).await;
         let reason = match asked {
             Ok(Ok((answer, cache_hit))) => {
                 let mut provenance = self.provenance(&spent, started);
