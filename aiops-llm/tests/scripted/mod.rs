@@ -1,5 +1,5 @@
 //! A model that answers by a script, and a triager around it in virtual time.
-#![allow(dead_code)]
+#![allow(dead_code)] // each test file uses a part of it
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
