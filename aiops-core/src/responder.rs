@@ -180,6 +180,9 @@ pub struct Step {
     /// Whether it helped, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Runs only if the step at this place (counted from 0) had no effect; absent for a step of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<usize>,
 }
 
 impl Step {
@@ -190,7 +193,15 @@ impl Step {
         decision: Decision,
         reason: impl Into<String>,
     ) -> Self {
-        Self { action: action.into(), target, decision, reason: reason.into(), rules: Vec::new(), outcome: None }
+        Self {
+            action: action.into(),
+            target,
+            decision,
+            reason: reason.into(),
+            rules: Vec::new(),
+            outcome: None,
+            after: None,
+        }
     }
 }
 

@@ -22,10 +22,10 @@ mod yaml;
 pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, Condition, Limit, NoTarget};
 pub use crate::dispatcher::{Dispatcher, DispatcherBuilder, InvalidDispatcher};
 pub use crate::plan::{PlanVerdict, PolicyState};
-pub use crate::policy::{Freeze, LoopGuard, Mode, Policy};
+pub use crate::policy::{Freeze, HealthGuard, LoopGuard, Mode, Policy};
 pub use crate::store::{
-    Acquired, Begun, EpisodeKey, JournalEntry, JournalState, JsonlStore, KillSwitch, Lease, MemoryStore, Opened,
-    RemediationStore, ReportId, ReportRecord, Reservation, Reserved, Run, Snapshot, SnapshotQuery, StepEnd, StepKey,
-    StoreError, Torn,
+    Acquired, Approval, ApprovalId, ApprovalOpened, ApprovalState, Begun, Budget, BudgetScope, EpisodeKey, GuardState,
+    JournalEntry, JournalState, JsonlStore, KillSwitch, Lease, MemoryStore, Opened, RemediationStore, ReportId,
+    ReportRecord, Reservation, Reserved, Run, Settled, Snapshot, SnapshotQuery, StepEnd, StepKey, StoreError, Torn,
 };
 pub use crate::yaml::{ConfigError, Finding};

@@ -36,7 +36,7 @@ fn every_key_has_a_row() {
     let unknown = error.findings().iter().find(|finding| finding.problem.starts_with("unknown key")).unwrap();
     let mut rows = known(&unknown.help);
     rows.extend(known(&Policy::from_yaml("zzzzzzzz: 1", "guide").unwrap_err().findings()[0].help));
-    assert_eq!(rows.len(), 18);
+    assert_eq!(rows.len(), 25);
     for row in rows {
         assert!(page.contains(&format!("\n{row}")), "no row {row}");
     }
@@ -44,7 +44,7 @@ fn every_key_has_a_row() {
 
 #[test]
 fn the_defaults_are_those_of_the_table() {
-    let table = "mode: shadow\nthreshold: 0.7\nmax_blast_radius: region\nmax_age: 15m\nmax_actions: 3\nloop_guard: {max: 3, per: 1h}\n";
+    let table = "mode: shadow\nthreshold: 0.7\nmax_blast_radius: region\nmax_age: 15m\nmax_actions: 3\nloop_guard: {max: 3, per: 1h}\napproval_time: 30m\n";
     for line in table.lines() {
         let (key, value) = line.split_once(": ").unwrap();
         assert!(page().contains(&format!("\n| `{key}` | `{value}` |")), "{line}");

@@ -33,9 +33,34 @@ impl Condition {
     /// Whether it holds for this number.
     #[must_use]
     pub fn holds(&self, value: f64) -> bool {
-        match self.limit {
-            Limit::Above(limit) => value > limit,
-            Limit::Below(limit) => value < limit,
+        self.limit.is_beyond(value)
+    }
+}
+
+impl Limit {
+    /// The number itself.
+    #[must_use]
+    pub fn value(self) -> f64 {
+        match self {
+            Self::Above(limit) | Self::Below(limit) => limit,
+        }
+    }
+
+    /// The same side with another number.
+    #[must_use]
+    pub fn with(self, limit: f64) -> Self {
+        match self {
+            Self::Above(_) => Self::Above(limit),
+            Self::Below(_) => Self::Below(limit),
+        }
+    }
+
+    /// Whether a number is on this side of it; a number equal to it is not.
+    #[must_use]
+    pub fn is_beyond(self, value: f64) -> bool {
+        match self {
+            Self::Above(limit) => value > limit,
+            Self::Below(limit) => value < limit,
         }
     }
 }

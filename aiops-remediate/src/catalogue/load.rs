@@ -7,9 +7,9 @@ use aiops_core::{ActionName, ContextKind};
 
 use super::condition::{Condition, Limit};
 use super::spec::{ActionSpec, BlastRadius, strange};
-use crate::yaml::{ConfigError, Node, Reader, quoted};
+use crate::yaml::{ConfigError, Fields, Node, Reader, Spot, quoted};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "name",
     "owner",
     "blast_radius",
@@ -20,6 +20,8 @@ const KEYS: [&str; 11] = [
     "min_confidence",
     "evidence",
     "precondition",
+    "verify",
+    "next",
     "target",
 ];
 
@@ -40,19 +42,31 @@ pub(super) fn specs(text: &str, file: &str) -> Result<Vec<ActionSpec>, ConfigErr
         && let Some((actions, path)) = reader.required(&top, "actions", "actions:")
         && let Some(items) = reader.items(actions, &path, EXAMPLE)
     {
-        let mut lines = HashMap::new();
+        let (mut lines, mut nexts) = (HashMap::new(), Vec::new());
         for (item, path) in items {
-            specs.extend(spec(&mut reader, item, &path, &mut lines));
+            specs.extend(spec(&mut reader, item, &path, &mut lines, &mut nexts));
+        }
+        for (name, spot, path) in nexts {
+            if !lines.contains_key(&name) {
+                let problem = format!("no action {} in this catalogue", quoted(name.as_str()));
+                reader.note(spot, &path, problem, "add the action, or name another one");
+            }
         }
     }
     reader.close()?;
     Ok(specs)
 }
 
-fn spec(reader: &mut Reader, node: &Node, path: &str, lines: &mut HashMap<ActionName, u32>) -> Option<ActionSpec> {
+fn spec(
+    reader: &mut Reader,
+    node: &Node,
+    path: &str,
+    lines: &mut HashMap<ActionName, u32>,
+    nexts: &mut Vec<(ActionName, Spot, String)>,
+) -> Option<ActionSpec> {
     let fields = reader.fields(node, path, &KEYS, false)?;
     let name = reader.required(&fields, "name", "name: restart_pod").and_then(|(node, path)| {
-        let name = name(reader, node, &path)?;
+        let name = action_name(reader, node, &path)?;
         match lines.entry(name.clone()) {
             Entry::Vacant(free) => {
                 free.insert(node.spot.line);
@@ -83,6 +97,12 @@ fn spec(reader: &mut Reader, node: &Node, path: &str, lines: &mut HashMap<Action
         reader.one_of(node, &path, "kind of evidence", &kinds)
     });
     let precondition = fields.get("precondition").and_then(|(node, path)| condition(reader, node, &path));
+    let verify = fields.get("verify").and_then(|(node, path)| condition(reader, node, &path));
+    let next = fields.get("next").and_then(|(node, path)| {
+        let name = action_name(reader, node, &path)?;
+        nexts.push((name.clone(), node.spot, path));
+        Some(name)
+    });
     let target = fields.get("target").map(|(node, path)| target(reader, node, &path)).unwrap_or_default();
     Some(ActionSpec {
         name: name?,
@@ -95,6 +115,8 @@ fn spec(reader: &mut Reader, node: &Node, path: &str, lines: &mut HashMap<Action
         min_confidence,
         evidence: evidence.map(kind),
         precondition,
+        verify,
+        next,
         target,
     })
 }
@@ -102,7 +124,13 @@ fn spec(reader: &mut Reader, node: &Node, path: &str, lines: &mut HashMap<Action
 /// A probe, and one limit.
 fn condition(reader: &mut Reader, node: &Node, path: &str) -> Option<Condition> {
     let fields = reader.fields(node, path, &["probe", "above", "below"], false)?;
-    let probe = reader.required(&fields, "probe", "probe: pool_saturation");
+    let (probe, limit) = probed(reader, node, path, &fields)?;
+    Some(Condition::new(probe, limit))
+}
+
+/// What a probe is asked, and the one limit of its number.
+pub(crate) fn probed(reader: &mut Reader, node: &Node, path: &str, fields: &Fields<'_>) -> Option<(String, Limit)> {
+    let probe = reader.required(fields, "probe", "probe: pool_saturation");
     let probe =
         probe.and_then(|(node, path)| reader.text(node, &path, "what the probe is asked, such as pool_saturation"));
     let above = fields.get("above").map(|(node, path)| reader.number(node, &path).map(Limit::Above));
@@ -118,7 +146,7 @@ fn condition(reader: &mut Reader, node: &Node, path: &str) -> Option<Condition> 
             return None;
         }
     };
-    Some(Condition::new(probe?, limit))
+    Some((probe?, limit))
 }
 
 fn kind(name: &str) -> ContextKind {
@@ -131,7 +159,7 @@ fn kind(name: &str) -> ContextKind {
     }
 }
 
-fn name(reader: &mut Reader, node: &Node, path: &str) -> Option<ActionName> {
+pub(crate) fn action_name(reader: &mut Reader, node: &Node, path: &str) -> Option<ActionName> {
     let text = reader.text(node, path, "a name such as restart_pod")?;
     let valid = ActionName::new(text.as_str());
     if valid.is_err() {

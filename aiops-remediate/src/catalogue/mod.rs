@@ -10,6 +10,7 @@ use std::path::Path;
 use aiops_core::{ActionMenu, ActionName, Fingerprint, MenuEntry};
 
 pub use condition::{Condition, Limit};
+pub(crate) use load::{action_name, probed};
 pub(crate) use spec::strange;
 pub use spec::{ActionSpec, BlastRadius, NoTarget};
 

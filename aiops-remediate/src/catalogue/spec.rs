@@ -86,6 +86,10 @@ pub struct ActionSpec {
     pub evidence: Option<ContextKind>,
     /// A number that must be within a limit when the action is about to run.
     pub precondition: Option<Condition>,
+    /// A number that says whether it helped; where there is none, the handler is asked.
+    pub verify: Option<Condition>,
+    /// What is done instead, once, if it had no effect. It must be in the catalogue and need no approval.
+    pub next: Option<ActionName>,
     /// The labels that name the target; empty for those of the blast radius.
     pub target: Vec<String>,
 }
@@ -180,6 +184,8 @@ mod tests {
             min_confidence: None,
             evidence: None,
             precondition: None,
+            verify: None,
+            next: None,
             target: target.iter().map(|label| (*label).to_owned()).collect(),
         }
     }

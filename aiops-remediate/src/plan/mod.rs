@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::catalogue::{ActionCatalogue, ActionSpec};
 use crate::policy::Policy;
-use crate::store::{KillSwitch, ReportId, Reservation, Run, Snapshot, SnapshotQuery};
+use crate::store::{EpisodeKey, KillSwitch, ReportId, Reservation, Run, Snapshot, SnapshotQuery};
 
 /// A name longer than an action's can be is cut where it is shown.
 const NAME_SHOWN: usize = 80;
@@ -27,19 +27,28 @@ const REJECTED_SHOWN: usize = 32;
 const FEW: usize = 16;
 
 /// What a plan needs to know beside report, catalogue and policy.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct PolicyState {
     /// The key of the event's identity, as the store's marks carry it.
     pub identity: String,
     /// What the store says.
     pub snapshot: Snapshot,
+    /// What the policy's health guards say ([`HealthGuard::judge`](crate::HealthGuard::judge)).
+    pub health: Vec<RuleVerdict>,
 }
 
 impl PolicyState {
     /// The state that a store gave for [`Policy::query`].
     pub fn new(identity: impl Into<String>, snapshot: Snapshot) -> Self {
-        Self { identity: identity.into(), snapshot }
+        Self { identity: identity.into(), snapshot, health: Vec::new() }
+    }
+
+    /// What the policy's health guards say.
+    #[must_use]
+    pub fn health(mut self, verdicts: Vec<RuleVerdict>) -> Self {
+        self.health = verdicts;
+        self
     }
 
     /// A state in which nothing may run: what a store that is down counts as.
@@ -124,6 +133,11 @@ fn distinct(actions: &[String]) -> Vec<&str> {
     names
 }
 
+/// What is done instead of an action that had no effect.
+fn next_of<'c>(catalogue: &'c ActionCatalogue, spec: &ActionSpec) -> Option<&'c ActionSpec> {
+    spec.next.as_ref().and_then(|next| catalogue.get(next.as_str()))
+}
+
 /// What the decisions on the steps make of a report that passed as a whole.
 fn together(steps: &[Step]) -> Disposition {
     let first = |decision| steps.iter().find(|step| step.decision == decision);
@@ -146,10 +160,11 @@ impl Policy {
     /// In this order, the first rule that does not pass decides: the kill switch (escalated), the
     /// age of the sighting (escalated), the end of the episode (no action), unknown actions
     /// (rejected), too many actions (rejected), a triager that asks for a person (escalated), no
-    /// action at all (no action), the threshold, the loop guard, freeze windows (escalated); then,
-    /// for each action, its evidence, target, blast radius, own confidence and cool-down: one
-    /// denial escalates the whole plan. What is left waits for approval where one of its actions
-    /// asks for it.
+    /// action at all (no action), the threshold, the loop guard, freeze windows, health guards
+    /// (escalated); then, for each action, its evidence, target, blast radius, own confidence, cool-down
+    /// and budgets: one denial escalates the whole plan. What is left waits for approval where one of its
+    /// actions asks for it. After an allowed action with a `next` stands the action that is tried if it
+    /// has no effect, where that one is allowed too.
     ///
     /// The target comes from the event's labels alone. A report is untrusted: nothing in it but
     /// names, numbers and flags is read.
@@ -185,7 +200,7 @@ impl Policy {
             Some(Disposition::Rejected { reason }) => {
                 names.iter().take(REJECTED_SHOWN).map(|name| denied(name, reason)).collect()
             }
-            _ => specs.iter().flatten().map(|spec| step::decide(self, spec, triaged, state, now)).collect(),
+            _ => step::decide_all(self, catalogue, &specs, triaged, state, now),
         };
         let disposition = refusal.unwrap_or_else(|| together(&steps));
         if !matches!(disposition, Disposition::WouldExecute | Disposition::AwaitingApproval) {
@@ -209,17 +224,21 @@ impl Policy {
     ) -> SnapshotQuery {
         let mut longest = self.loop_guard.map_or(Duration::ZERO, |guard| guard.per);
         let mut actions = Vec::new();
-        for name in distinct(&triaged.report.recommended_actions) {
-            if let Some(cooldown) = catalogue.get(name).and_then(|spec| spec.cooldown) {
+        let named = distinct(&triaged.report.recommended_actions).into_iter().filter_map(|name| catalogue.get(name));
+        for spec in named.flat_map(|spec| [Some(spec), next_of(catalogue, spec)]).flatten() {
+            if let Some(cooldown) = spec.cooldown {
                 longest = longest.max(cooldown);
-                actions.push(name.to_owned());
+                actions.push(spec.name.as_str().to_owned());
             }
         }
-        SnapshotQuery::new(crate::store::EpisodeKey::of(&triaged.event), identity, actions, minus(now, longest))
+        let longest = self.budgets.iter().map(|budget| budget.per).fold(longest, Duration::max);
+        SnapshotQuery::new(EpisodeKey::of(&triaged.event), identity, actions, minus(now, longest))
+            .all(!self.budgets.is_empty())
     }
 
-    /// The marks that the steps of a plan take, and what must still hold when they are taken. Steps
-    /// that are denied take none.
+    /// The marks that a plan takes before it runs, and what must still hold when they are taken: those of
+    /// the steps that are allowed. A step that waits for approval, or for another one to have no effect,
+    /// takes its mark when it is about to run.
     #[must_use]
     pub fn reservation(
         &self,
@@ -229,13 +248,26 @@ impl Policy {
         identity: &str,
         now: Timestamp,
     ) -> Reservation {
+        let now_runs = |step: &&Step| step.decision == Decision::Allow && step.after.is_none();
+        self.reserve_for(catalogue, triaged, plan.steps.iter().filter(now_runs), identity, now)
+    }
+
+    /// The marks of these steps.
+    pub(crate) fn reserve_for<'s>(
+        &self,
+        catalogue: &ActionCatalogue,
+        triaged: &Triaged,
+        steps: impl Iterator<Item = &'s Step>,
+        identity: &str,
+        now: Timestamp,
+    ) -> Reservation {
         let report = ReportId::of(triaged);
         let mark = |step: &Step| {
             let spec = catalogue.get(&step.action)?;
-            let target = step.target.clone().filter(|_| step.decision != Decision::Deny)?;
-            Some((Run::new(report.clone(), identity, spec.name.clone(), target, now), spec.cooldown))
+            let run = Run::new(report.clone(), identity, spec.name.clone(), step.target.clone()?, now);
+            Some((run.blast_radius(spec.blast_radius), spec.cooldown))
         };
         let guard = self.loop_guard.map(|guard| (guard.max, guard.per));
-        Reservation::new(plan.steps.iter().filter_map(mark).collect(), guard)
+        Reservation::new(steps.filter_map(mark).collect(), guard).budgets(self.budgets.clone()).max_open(self.max_open)
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{NAME_SHOWN, PolicyState, Sheet, escalated, no_action, rejected};
 use crate::catalogue::{ActionSpec, strange};
 use crate::policy::{LoopGuard, Policy};
-use crate::store::{KillSwitch, ReportId};
+use crate::store::{KillSwitch, acted_on};
 
 /// Clocks of one platform differ by less; a sighting from further ahead is not acted on.
 const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
@@ -65,6 +65,9 @@ pub(super) fn ask(
         let detail = frozen.map(|freeze| format!("frozen: {freeze}")).unwrap_or_default();
         sheet.ask(RuleVerdict::new("freeze", frozen.is_none(), detail), escalated);
     }
+    for verdict in &state.health {
+        sheet.ask(verdict.clone(), escalated);
+    }
     sheet
 }
 
@@ -110,17 +113,7 @@ pub(super) fn confidence(rule: &'static str, bound: &'static str, number: f64, l
 
 /// Counts the reports on which this identity was acted on, as the store does when marks are taken.
 fn loop_guard(LoopGuard { max, per }: LoopGuard, state: &PolicyState, now: Timestamp) -> RuleVerdict {
-    let from = minus(now, per);
-    let mut reports: Vec<&ReportId> = state
-        .snapshot
-        .runs
-        .iter()
-        .filter(|run| run.identity == state.identity && run.at > from)
-        .map(|run| &run.report)
-        .collect();
-    reports.sort();
-    reports.dedup();
-    let count = u32::try_from(reports.len()).unwrap_or(u32::MAX);
+    let count = acted_on(&state.identity, minus(now, per), state.snapshot.runs.iter());
     let pass = count < max;
     let detail = if pass {
         String::new()

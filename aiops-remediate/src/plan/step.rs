@@ -6,21 +6,51 @@ use aiops_core::time::{human, minus};
 use aiops_core::{ContextKind, Decision, RuleVerdict, Step, Target, Triaged, Trust};
 use jiff::Timestamp;
 
-use super::PolicyState;
 use super::report::confidence;
-use crate::catalogue::ActionSpec;
+use super::{PolicyState, next_of};
+use crate::catalogue::{ActionCatalogue, ActionSpec};
 use crate::policy::Policy;
+use crate::store::{ReportId, Run};
 
 /// Rules that are asked at most.
-const RULES: usize = 6;
+const RULES: usize = 7;
+
+/// The steps of a report, in its order; after each, what is done if it has no effect.
+pub(super) fn decide_all(
+    policy: &Policy,
+    catalogue: &ActionCatalogue,
+    specs: &[Option<&ActionSpec>],
+    triaged: &Triaged,
+    state: &PolicyState,
+    now: Timestamp,
+) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::with_capacity(specs.len());
+    let mut runs = Vec::new();
+    for spec in specs.iter().copied().flatten() {
+        let step = decide(policy, spec, triaged, state, &mut runs, now);
+        let allowed = step.decision == Decision::Allow;
+        let place = steps.len();
+        steps.push(step);
+        let next = next_of(catalogue, spec).filter(|next| allowed && next.name != spec.name);
+        // One that the report recommends by itself has its own step.
+        let Some(next) = next.filter(|next| !specs.contains(&Some(*next))) else { continue };
+        let mut step = decide(policy, next, triaged, state, &mut runs, now);
+        if step.decision == Decision::Allow {
+            step.after = Some(place);
+            steps.push(step);
+        }
+    }
+    steps
+}
 
 /// One step, with its target and the decision on it. Rules that the catalogue does not set are not
 /// asked.
-pub(super) fn decide(
+fn decide(
     policy: &Policy,
     spec: &ActionSpec,
     triaged: &Triaged,
     state: &PolicyState,
+    runs: &mut Vec<Run>,
     now: Timestamp,
 ) -> Step {
     let mut rules = Vec::with_capacity(RULES);
@@ -48,6 +78,12 @@ pub(super) fn decide(
     }
     if let (Some(cooldown), Some(target)) = (spec.cooldown, &target) {
         rules.push(cooled(cooldown, spec, target, state, now));
+    }
+    if let (false, Some(target)) = (policy.budgets.is_empty(), &target) {
+        let run = Run::new(ReportId::of(triaged), &*state.identity, spec.name.clone(), target.clone(), now)
+            .blast_radius(radius);
+        rules.push(budgets(policy, &run, state, runs));
+        runs.push(run);
     }
     let refused = rules.iter().find(|rule| !rule.pass).map(|rule| rule.detail.to_string());
     let detail = if spec.requires_approval { "a person must approve it" } else { "" };
@@ -79,6 +115,15 @@ fn evidence(kind: &ContextKind, triaged: &Triaged) -> RuleVerdict {
         Some(item) => verdict.input("item", item.id.clone()),
         None => verdict,
     }
+}
+
+/// The first budget that has nothing left for this run, given the marks and the steps before it.
+fn budgets(policy: &Policy, run: &Run, state: &PolicyState, earlier: &[Run]) -> RuleVerdict {
+    let refusal = policy.budgets.iter().find_map(|budget| {
+        let marks = state.snapshot.runs.iter().filter(|mark| !mark.same_step(run)).chain(earlier);
+        budget.refusal(run, budget.used(run, marks))
+    });
+    RuleVerdict::new("budget", refusal.is_none(), refusal.unwrap_or_default())
 }
 
 fn cooled(cooldown: Duration, spec: &ActionSpec, target: &Target, state: &PolicyState, now: Timestamp) -> RuleVerdict {

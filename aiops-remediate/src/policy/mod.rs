@@ -1,6 +1,7 @@
 //! The policy: what a plan may do, as people wrote it down.
 
 mod freeze;
+mod health;
 mod load;
 
 use std::path::Path;
@@ -11,8 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use freeze::Freeze;
+pub use health::HealthGuard;
 
 use crate::catalogue::BlastRadius;
+use crate::store::Budget;
 use crate::yaml::{self, ConfigError};
 
 /// Below it a report escalates (field report, pitfall 4).
@@ -26,6 +29,9 @@ const MAX_ACTIONS: u32 = 3;
 
 /// An anomaly that came back after being acted on three times in an hour is not healed by a fourth.
 const LOOP_GUARD: LoopGuard = LoopGuard { max: 3, per: Duration::from_secs(3600) };
+
+/// Long enough to be woken and to look; what was observed half an hour ago is no ground to act on.
+const APPROVAL_TIME: Duration = Duration::from_secs(30 * 60);
 
 /// Whether plans act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -84,6 +90,16 @@ pub struct Policy {
     pub freeze: Vec<Freeze>,
     /// 3 reports on one identity acted on in 1 h unless set. `None`: no bound.
     pub loop_guard: Option<LoopGuard>,
+    /// How many runs there may be in sliding windows; no bound unless set.
+    pub budgets: Vec<Budget>,
+    /// At most so many plans run or wait for approval at a time; no bound unless set.
+    pub max_open: Option<u32>,
+    /// What stops actions while a group is unhealthy; nothing unless set.
+    pub health: Vec<HealthGuard>,
+    /// How long an approval can be granted; 30 min unless set.
+    pub approval_time: Duration,
+    /// How long a step waits for a target on which another action runs; not at all unless set.
+    pub target_wait: Duration,
 }
 
 impl Default for Policy {
@@ -110,6 +126,11 @@ impl Policy {
             max_actions: None,
             freeze: Vec::new(),
             loop_guard: None,
+            budgets: Vec::new(),
+            max_open: None,
+            health: Vec::new(),
+            approval_time: APPROVAL_TIME,
+            target_wait: Duration::ZERO,
         }
     }
 
@@ -134,11 +155,13 @@ impl Policy {
     /// 16 hex digits over all its values: equal policies, equal version.
     #[must_use]
     pub fn version(&self) -> String {
-        let Self { mode, threshold, max_blast_radius, max_age, max_actions, freeze, loop_guard } = self;
+        let Self { mode, threshold, max_blast_radius, max_age, max_actions, freeze, loop_guard, .. } = self;
+        let Self { budgets, max_open, health, approval_time, target_wait, .. } = self;
         let freeze: Vec<String> = freeze.iter().map(Freeze::to_string).collect();
         let mode = mode.as_str();
-        let raw =
+        let mut raw =
             format!("{mode}|{threshold:?}|{max_blast_radius}|{max_age:?}|{max_actions:?}|{freeze:?}|{loop_guard:?}");
+        raw.push_str(&format!("|{budgets:?}|{max_open:?}|{health:?}|{approval_time:?}|{target_wait:?}"));
         Fingerprint::of_raw(&raw).to_string()
     }
 
@@ -194,6 +217,41 @@ impl Policy {
     #[must_use]
     pub fn loop_guard(mut self, max: u32, per: Duration) -> Self {
         self.loop_guard = Some(LoopGuard { max, per });
+        self
+    }
+
+    /// How many runs there may be in sliding windows.
+    #[must_use]
+    pub fn budgets(mut self, budgets: Vec<Budget>) -> Self {
+        self.budgets = budgets;
+        self
+    }
+
+    /// At most so many plans run or wait for approval at a time.
+    #[must_use]
+    pub fn max_open(mut self, max: u32) -> Self {
+        self.max_open = Some(max);
+        self
+    }
+
+    /// What stops actions while a group is unhealthy.
+    #[must_use]
+    pub fn health(mut self, guards: Vec<HealthGuard>) -> Self {
+        self.health = guards;
+        self
+    }
+
+    /// How long an approval can be granted.
+    #[must_use]
+    pub fn approval_time(mut self, time: Duration) -> Self {
+        self.approval_time = time;
+        self
+    }
+
+    /// How long a step waits for a target on which another action runs.
+    #[must_use]
+    pub fn target_wait(mut self, wait: Duration) -> Self {
+        self.target_wait = wait;
         self
     }
 }

@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use aiops_core::time::{human, minus, plus};
+use aiops_core::time::plus;
 use aiops_core::{Disposition, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::approval::{Approval, ApprovalId, ApprovalOpened, ApprovalState, Settled};
+use super::reservation::{Reservation, Reserved, Run};
 use super::types::{
-    Acquired, Begun, EpisodeKey, JournalEntry, JournalState, KillSwitch, Lease, Opened, ReportId, ReportRecord,
-    Reservation, Reserved, Run, Snapshot, SnapshotQuery, StepEnd, StepKey,
+    Acquired, Begun, EpisodeKey, GuardState, JournalEntry, JournalState, KillSwitch, Lease, Opened, ReportId,
+    ReportRecord, Snapshot, SnapshotQuery, StepEnd, StepKey,
 };
 
 /// Ended steps and closed reports that are remembered: at 300 actions a day, a year.
@@ -21,6 +23,8 @@ const PAST_KEPT: usize = 100_000;
 const OPEN_MAX: usize = 10_000;
 /// Marks and ends of episodes that are remembered.
 const MARKS_KEPT: usize = 20_000;
+/// Approvals of closed reports that are remembered, so that a second click is told who decided.
+const SETTLED_KEPT: usize = 1_000;
 /// Locks that are looked through for ended ones before the next is granted.
 const LEASES_SWEPT_ABOVE: usize = 1_000;
 
@@ -44,6 +48,14 @@ pub(super) enum Change {
     Kill { switch: KillSwitch },
     /// An episode ended.
     Resolved { episode: EpisodeKey, at: Timestamp },
+    /// A health guard was tripped or passed.
+    Guard { name: String, guard: GuardState },
+    /// An approval began to wait.
+    Approval { approval: Box<Approval> },
+    /// An approval was settled.
+    Settled { id: ApprovalId, settled: ApprovalState },
+    /// People were reminded of an approval.
+    Reminded { id: ApprovalId, at: Timestamp },
 }
 
 /// The answer to a call, and what it changes.
@@ -76,6 +88,12 @@ pub(super) struct Book {
     resolved: HashMap<EpisodeKey, Timestamp>,
     resolved_order: VecDeque<EpisodeKey>,
     leases: HashMap<String, Lease>,
+    guards: BTreeMap<String, GuardState>,
+    approvals: HashMap<ApprovalId, Approval>,
+    /// The approvals of each report that is open, in the order in which they were asked for.
+    approvals_of: HashMap<ReportId, Vec<ApprovalId>>,
+    /// Approvals of closed reports, the oldest first.
+    settled: VecDeque<ApprovalId>,
     opened: u64,
     last_token: u64,
 }
@@ -98,16 +116,18 @@ impl Book {
     }
 
     pub(super) fn snapshot(&self, query: &SnapshotQuery) -> Decided<Snapshot> {
-        let wanted = |run: &&Run| {
-            run.at >= query.since
-                && (run.identity == query.identity || query.actions.iter().any(|action| run.action.as_str() == action))
-        };
         let snapshot = Snapshot {
             kill_switch: self.kill.clone(),
             resolved_at: self.resolved.get(&query.episode).copied(),
-            runs: self.marks.iter().filter(wanted).cloned().collect(),
+            runs: self.marks.iter().filter(|run| query.wants(run)).cloned().collect(),
+            guards: self.guards.clone(),
         };
         Ok((snapshot, None))
+    }
+
+    pub(super) fn set_guard(&self, name: String, guard: GuardState) -> Decided<()> {
+        let known = self.guards.get(&name) == Some(&guard);
+        Ok(((), (!known).then_some(Change::Guard { name, guard })))
     }
 
     pub(super) fn resolve(&self, episode: EpisodeKey, at: Timestamp) -> Decided<()> {
@@ -116,40 +136,23 @@ impl Book {
     }
 
     pub(super) fn reserve(&self, reservation: Reservation) -> Decided<Reserved> {
-        for (run, cooldown) in &reservation.runs {
-            if let Some(reason) = cooldown.and_then(|cooldown| self.cooling(run, cooldown)) {
-                return Ok((Reserved::Refused { reason }, None));
+        let marks: Vec<Run> = match reservation.since() {
+            Some(since) => {
+                let plays =
+                    |mark: &&Run| mark.at > since || reservation.runs.iter().any(|(run, _)| run.same_step(mark));
+                self.marks.iter().filter(plays).cloned().collect()
             }
-            if let Some(reason) = reservation.loop_guard.and_then(|(max, per)| self.looping(run, max, per)) {
-                return Ok((Reserved::Refused { reason }, None));
-            }
+            None => self.marks.iter().cloned().collect(),
+        };
+        let crowded = reservation.runs.first().and_then(|(run, _)| {
+            let Some(Report::Open(number)) = self.reports.get(&run.report) else { return None };
+            reservation.crowded(self.open.range(..number).count())
+        });
+        if let Some(reason) = crowded.or_else(|| reservation.refusal(&marks)) {
+            return Ok((Reserved::Refused { reason }, None));
         }
-        let runs: Vec<Run> = reservation.runs.into_iter().map(|(run, _)| run).collect();
+        let runs = reservation.missing(&marks);
         Ok((Reserved::Granted, (!runs.is_empty()).then_some(Change::Marks { runs })))
-    }
-
-    fn cooling(&self, run: &Run, cooldown: Duration) -> Option<String> {
-        let last = self.marks.iter().rev().find(|mark| mark.action == run.action && mark.target == run.target)?;
-        (minus(run.at, cooldown) < last.at).then(|| {
-            let (action, target, at) = (&run.action, &run.target, last.at);
-            format!("cool-down: {action} on {target} was started at {at}, cool-down {}", human(cooldown))
-        })
-    }
-
-    fn looping(&self, run: &Run, max: u32, per: Duration) -> Option<String> {
-        let since = minus(run.at, per);
-        let mut reports: Vec<&ReportId> = self
-            .marks
-            .iter()
-            .filter(|mark| mark.identity == run.identity && mark.at > since)
-            .map(|mark| &mark.report)
-            .collect();
-        reports.sort();
-        reports.dedup();
-        (reports.len() >= usize::try_from(max).unwrap_or(usize::MAX)).then(|| {
-            let (identity, count) = (&run.identity, reports.len());
-            format!("loop guard: {identity} was acted on {count} times in {}, at most {max}", human(per))
-        })
     }
 
     pub(super) fn give_back(&self, report: &ReportId, run: Run) -> Decided<()> {
@@ -169,10 +172,10 @@ impl Book {
         }
     }
 
-    pub(super) fn close_report(&self, id: ReportId, response: Response) -> Decided<()> {
+    pub(super) fn close_report(&self, id: ReportId, response: Response) -> Decided<bool> {
         match self.reports.get(&id) {
-            Some(Report::Open(_)) => Ok(((), Some(Change::Closed { id, response }))),
-            Some(Report::Closed(_)) => Ok(((), None)),
+            Some(Report::Open(_)) => Ok((true, Some(Change::Closed { id, response }))),
+            Some(Report::Closed(_)) => Ok((false, None)),
             None => refused("close report", id, "it was never opened"),
         }
     }
@@ -189,7 +192,7 @@ impl Book {
             self.leases.retain(|_, lease| now < lease.until);
         }
         self.last_token = self.last_token.saturating_add(1);
-        let lease = Lease::new(key.clone(), holder, self.last_token, plus(now, ttl));
+        let lease = Lease::new(key.clone(), holder, self.last_token, now, plus(now, ttl));
         self.leases.insert(key, lease.clone());
         Ok((Acquired::Granted(lease), None))
     }
@@ -202,8 +205,30 @@ impl Book {
         Ok((mine, None))
     }
 
+    pub(super) fn renew(&mut self, lease: &Lease, now: Timestamp, ttl: Duration) -> Decided<Option<Lease>> {
+        let held = self.leases.get_mut(&lease.key).filter(|held| held.token == lease.token && now < held.until);
+        let renewed = held.map(|held| {
+            held.until = plus(now, ttl).max(held.until);
+            held.clone()
+        });
+        Ok((renewed, None))
+    }
+
+    pub(super) fn force_release(&mut self, key: &str) -> Decided<Option<Lease>> {
+        Ok((self.leases.remove(key), None))
+    }
+
+    pub(super) fn leases(&self, now: Timestamp) -> Decided<Vec<Lease>> {
+        let mut held: Vec<Lease> = self.leases.values().filter(|lease| now < lease.until).cloned().collect();
+        held.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok((held, None))
+    }
+
     pub(super) fn begin(&self, entry: JournalEntry) -> Decided<Begun> {
         match self.steps.get(&entry.key()) {
+            None if matches!(self.reports.get(&entry.report), Some(Report::Closed(_))) => {
+                refused("begin step", entry.key(), "its report is closed")
+            }
             None => Ok((Begun::New, Some(Change::Step { entry: Box::new(entry) }))),
             Some(Step::Past { at, end }) => Ok((Begun::Exists { at: *at, end: Some(end.clone()) }, None)),
             Some(Step::Whole(known)) => {
@@ -249,6 +274,65 @@ impl Book {
         Ok((keys.iter().filter_map(whole).collect(), None))
     }
 
+    pub(super) fn open_approval(&self, approval: Approval) -> Decided<ApprovalOpened> {
+        let of_report = self.asked_by(&approval.report);
+        if let Some(known) = of_report.iter().find(|known| known.index == approval.index) {
+            return Ok((ApprovalOpened::Known(Box::new((*known).clone())), None));
+        }
+        if matches!(self.reports.get(&approval.report), Some(Report::Closed(_))) {
+            return refused("ask for approval of a step of", approval.report, "the report is closed");
+        }
+        let place = approval.place();
+        let waits = |known: &&Approval| known.state.is_pending() && known.place() == place;
+        if let Some(other) = self.approvals.values().find(waits) {
+            return Ok((ApprovalOpened::Occupied(Box::new(other.clone())), None));
+        }
+        Ok((ApprovalOpened::New, Some(Change::Approval { approval: Box::new(approval) })))
+    }
+
+    pub(super) fn settle_approval(&self, id: ApprovalId, state: ApprovalState) -> Decided<Settled> {
+        let Some(known) = self.approvals.get(&id) else {
+            return refused("settle approval", id, "there is none of this name");
+        };
+        if state.is_pending() {
+            return refused("settle approval", id, "pending is no end");
+        }
+        if !known.state.is_pending() {
+            return Ok((Settled::Before(Box::new(known.clone())), None));
+        }
+        let mut settled = known.clone();
+        settled.state.clone_from(&state);
+        Ok((Settled::Now(Box::new(settled)), Some(Change::Settled { id, settled: state })))
+    }
+
+    pub(super) fn note_reminder(&self, id: ApprovalId, at: Timestamp) -> Decided<bool> {
+        let waits = |known: &Approval| known.state.is_pending() && known.reminded_at.is_none();
+        let first = self.approvals.get(&id).is_some_and(waits);
+        Ok((first, first.then_some(Change::Reminded { id, at })))
+    }
+
+    pub(super) fn approval(&self, id: &ApprovalId) -> Decided<Option<Approval>> {
+        Ok((self.approvals.get(id).cloned(), None))
+    }
+
+    pub(super) fn approvals_of(&self, report: &ReportId) -> Decided<Vec<Approval>> {
+        let mut asked: Vec<Approval> = self.asked_by(report).into_iter().cloned().collect();
+        asked.sort_by_key(|approval| approval.index);
+        Ok((asked, None))
+    }
+
+    fn asked_by(&self, report: &ReportId) -> Vec<&Approval> {
+        let ids = self.approvals_of.get(report).map_or(&[][..], Vec::as_slice);
+        ids.iter().filter_map(|id| self.approvals.get(id)).collect()
+    }
+
+    pub(super) fn pending_approvals(&self) -> Decided<Vec<Approval>> {
+        let waits = |approval: &&Approval| approval.state.is_pending();
+        let mut pending: Vec<Approval> = self.approvals.values().filter(waits).cloned().collect();
+        pending.sort_by(|a, b| (a.asked_at, &a.id).cmp(&(b.asked_at, &b.id)));
+        Ok((pending, None))
+    }
+
     /// Takes a change over. It holds no decision, so that a journal reads back to the same state.
     pub(super) fn apply(&mut self, change: Change) {
         match change {
@@ -277,6 +361,21 @@ impl Book {
             Change::MarkReturned { run } => {
                 if let Some(place) = self.marks.iter().rposition(|mark| *mark == run) {
                     self.marks.remove(place);
+                }
+            }
+            Change::Guard { name, guard } => drop(self.guards.insert(name, guard)),
+            Change::Approval { approval } => {
+                self.approvals_of.entry(approval.report.clone()).or_default().push(approval.id.clone());
+                self.approvals.insert(approval.id.clone(), *approval);
+            }
+            Change::Settled { id, settled } => {
+                if let Some(approval) = self.approvals.get_mut(&id) {
+                    approval.state = settled;
+                }
+            }
+            Change::Reminded { id, at } => {
+                if let Some(approval) = self.approvals.get_mut(&id) {
+                    approval.reminded_at = Some(at);
                 }
             }
             Change::Kill { switch } => self.kill = switch,
@@ -310,6 +409,13 @@ impl Book {
             self.open.remove(&number);
         }
         self.shrink(&id);
+        self.settled.extend(self.approvals_of.remove(&id).unwrap_or_default());
+        while self.settled.len() > SETTLED_KEPT {
+            if let Some(oldest) = self.settled.pop_front() {
+                self.approvals.remove(&oldest);
+                forgotten("approval");
+            }
+        }
         self.closed.push_back(id);
         if self.closed.len() > PAST_KEPT
             && let Some(oldest) = self.closed.pop_front()

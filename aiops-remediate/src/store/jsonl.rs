@@ -15,8 +15,9 @@ use super::book::{Book, Change, Decided};
 use super::memory::store_of_a_book;
 use super::*;
 
-/// The version of the lines. A file of a newer version is refused.
-const VERSION: u32 = 1;
+/// The version of the lines: 2 knows approvals and guards. A file of a newer version is refused; an older
+/// one is read, and its next lines are those of this version.
+const VERSION: u32 = 2;
 
 /// The first line of a file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -170,9 +171,11 @@ fn read_back(file: &mut File, path: &Path) -> Result<(Book, u64, Option<Torn>), 
         let corrupt = |source: BoxError| StoreError::Corrupt { file: path.display().to_string(), line, source };
         if line == 1 {
             let header: Header = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.into()))?;
-            if header.aiops_journal != VERSION {
+            if !(1..=VERSION).contains(&header.aiops_journal) {
                 let found = header.aiops_journal;
-                return Err(corrupt(format!("it has version {found}, this program reads version {VERSION}").into()));
+                return Err(corrupt(
+                    format!("it has version {found}, this program reads versions 1 to {VERSION}").into(),
+                ));
             }
         } else {
             book.apply(serde_json::from_slice::<Change>(&bytes).map_err(|error| corrupt(error.into()))?);

@@ -13,8 +13,8 @@ use super::*;
 /// Keeps everything in memory; it is gone with the process, and with it the promise that what
 /// started is never executed again. For anything that acts, take a store that outlives the process.
 ///
-/// Bounded: the newest 100,000 closed reports and ended steps and 20,000 marks are kept; what is
-/// forgotten is counted (`aiops_remediate_store_forgotten_total`). At 10,000 reports without an
+/// Bounded: the newest 100,000 closed reports and ended steps, 20,000 marks and 1,000 settled approvals are
+/// kept; what is forgotten is counted (`aiops_remediate_store_forgotten_total`). At 10,000 reports without an
 /// answer new ones are refused.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
@@ -62,6 +62,11 @@ macro_rules! store_of_a_book {
                 self.run("note the end of an episode", move |book| book.resolve(episode, at)).await
             }
 
+            async fn set_guard(&self, name: &str, state: &GuardState) -> Result<(), StoreError> {
+                let (name, state) = (name.to_owned(), state.clone());
+                self.run("note a health guard", move |book| book.set_guard(name, state)).await
+            }
+
             async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError> {
                 let reservation = reservation.clone();
                 self.run("reserve", |book| book.reserve(reservation)).await
@@ -77,7 +82,7 @@ macro_rules! store_of_a_book {
                 self.run("open a report", |book| book.open_report(record)).await
             }
 
-            async fn close_report(&self, id: &ReportId, response: &Response) -> Result<(), StoreError> {
+            async fn close_report(&self, id: &ReportId, response: &Response) -> Result<bool, StoreError> {
                 let (id, response) = (id.clone(), response.clone());
                 self.run("close a report", |book| book.close_report(id, response)).await
             }
@@ -100,6 +105,20 @@ macro_rules! store_of_a_book {
             async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
                 let lease = lease.clone();
                 self.run("release a lock", move |book| book.release(&lease)).await
+            }
+
+            async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+                let lease = lease.clone();
+                self.run("renew a lock", move |book| book.renew(&lease, now, ttl)).await
+            }
+
+            async fn force_release(&self, key: &str) -> Result<Option<Lease>, StoreError> {
+                let key = key.to_owned();
+                self.run("take a lock away", move |book| book.force_release(&key)).await
+            }
+
+            async fn leases(&self, now: Timestamp) -> Result<Vec<Lease>, StoreError> {
+                self.run("list locks", move |book| book.leases(now)).await
             }
 
             async fn begin(&self, entry: &JournalEntry) -> Result<Begun, StoreError> {
@@ -125,6 +144,35 @@ macro_rules! store_of_a_book {
             async fn steps_of(&self, report: &ReportId) -> Result<Vec<JournalEntry>, StoreError> {
                 let report = report.clone();
                 self.run("list a report's steps", move |book| book.steps_of(&report)).await
+            }
+
+            async fn open_approval(&self, approval: &Approval) -> Result<ApprovalOpened, StoreError> {
+                let approval = approval.clone();
+                self.run("ask for an approval", move |book| book.open_approval(approval)).await
+            }
+
+            async fn settle_approval(&self, id: &ApprovalId, state: &ApprovalState) -> Result<Settled, StoreError> {
+                let (id, state) = (id.clone(), state.clone());
+                self.run("settle an approval", move |book| book.settle_approval(id, state)).await
+            }
+
+            async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {
+                let id = id.clone();
+                self.run("note a reminder", move |book| book.note_reminder(id, at)).await
+            }
+
+            async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
+                let id = id.clone();
+                self.run("read an approval", move |book| book.approval(&id)).await
+            }
+
+            async fn approvals_of(&self, report: &ReportId) -> Result<Vec<Approval>, StoreError> {
+                let report = report.clone();
+                self.run("list a report's approvals", move |book| book.approvals_of(&report)).await
+            }
+
+            async fn pending_approvals(&self) -> Result<Vec<Approval>, StoreError> {
+                self.run("list approvals", |book| book.pending_approvals()).await
             }
         }
     };

@@ -1,8 +1,10 @@
 //! What remediation must remember: reports, steps, locks, marks and the kill switch.
 
+mod approval;
 mod book;
 mod jsonl;
 mod memory;
+mod reservation;
 mod types;
 
 use std::fmt;
@@ -13,11 +15,14 @@ use aiops_core::jiff::Timestamp;
 use aiops_core::{BoxError, Response};
 use async_trait::async_trait;
 
+pub use self::approval::{Approval, ApprovalId, ApprovalOpened, ApprovalState, Settled};
 pub use self::jsonl::{JsonlStore, Torn};
 pub use self::memory::MemoryStore;
+pub(crate) use self::reservation::acted_on;
+pub use self::reservation::{Budget, BudgetScope, Reservation, Reserved, Run};
 pub use self::types::{
-    Acquired, Begun, EpisodeKey, JournalEntry, JournalState, KillSwitch, Lease, Opened, ReportId, ReportRecord,
-    Reservation, Reserved, Run, Snapshot, SnapshotQuery, StepEnd, StepKey,
+    Acquired, Begun, EpisodeKey, GuardState, JournalEntry, JournalState, KillSwitch, Lease, Opened, ReportId,
+    ReportRecord, Snapshot, SnapshotQuery, StepEnd, StepKey,
 };
 
 /// A store that could not answer. What was asked for did not happen, or is not known to have
@@ -75,22 +80,29 @@ impl StoreError {
     }
 }
 
-/// Keeps reports, the journal of steps, locks, cool-down and loop-guard marks, and the kill switch.
+/// Keeps reports, the journal of steps, locks, marks, approvals, health guards and the kill switch.
 ///
 /// # Contract
 /// - Once a method returns `Ok`, a new process sees the change (a store in memory is the exception,
 ///   and says so). A dropped future leaves the change done or not done, never half.
 /// - **Journal.** [`begin`](Self::begin) is the guard against doing a thing twice: its key (action,
 ///   target, fingerprint) is unique in the store itself (a primary key, `SET NX`), not by look-up and
-///   insert. What began once is `Exists` from then on, also after it ended.
+///   insert. What began once is `Exists` from then on, also after it ended. Nothing begins for a report
+///   that is closed.
 /// - **Tokens.** Each granted lease of any key carries a greater token than all before it.
 ///   [`advance`](Self::advance) with a token smaller than the newest that the step has seen is
 ///   [`StoreError::Fenced`] and changes nothing; a greater one becomes the newest.
 /// - **Leases.** [`acquire`](Self::acquire) is granted while nobody holds the key or the holder's time
-///   is over; [`release`](Self::release) deletes only what still carries the lease's own token. A
-///   lease ends at the latest with its time to live. It is an optimisation: the journal decides.
-/// - [`reserve`](Self::reserve) checks cool-down and loop guard and takes the marks in one step.
-/// - Reports: the first [`open_report`](Self::open_report) of an id is `New`, every other is `Known`.
+///   is over; [`renew`](Self::renew) and [`release`](Self::release) touch only what still carries the
+///   lease's own token. A lease ends at the latest with its time to live. It is an optimisation: the
+///   journal decides.
+/// - [`reserve`](Self::reserve) asks [`Reservation::crowded`] and [`Reservation::refusal`] and takes the
+///   [`missing`](Reservation::missing) marks in one step. Asked again for the same report, it grants
+///   what was granted.
+/// - Reports: the first [`open_report`](Self::open_report) of an id is `New`, every other is `Known`; the
+///   first [`close_report`](Self::close_report) says `true`, every other `false`.
+/// - Approvals: one waits for an action on a target; the first [`settle_approval`](Self::settle_approval)
+///   stays, whoever comes later.
 /// - All methods may be called concurrently, from several processes where the store is shared.
 ///
 /// # Errors
@@ -120,7 +132,10 @@ pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
     /// Notes that an episode ended at `at`.
     async fn resolve(&self, episode: &EpisodeKey, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Takes the cool-down and loop-guard marks of a plan, all or none.
+    /// Records how a health guard stands.
+    async fn set_guard(&self, name: &str, state: &GuardState) -> Result<(), StoreError>;
+
+    /// Takes the marks of a plan, all or none.
     async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError>;
 
     /// Gives back the mark of a step that did not start.
@@ -129,8 +144,8 @@ pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
     /// Records a report and its plan, once. A record that carries a response is closed at once.
     async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError>;
 
-    /// Records what became of a report. The first answer stays: closing again changes nothing.
-    async fn close_report(&self, id: &ReportId, response: &Response) -> Result<(), StoreError>;
+    /// Records what became of a report, and says whether this call did. The first answer stays.
+    async fn close_report(&self, id: &ReportId, response: &Response) -> Result<bool, StoreError>;
 
     /// Reports without an answer, the oldest first.
     async fn open_reports(&self) -> Result<Vec<ReportRecord>, StoreError>;
@@ -138,8 +153,17 @@ pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
     /// Takes the lock on a key.
     async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError>;
 
+    /// Makes a lock last until `now + ttl`, if it is still this lease's and not over; else none.
+    async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Option<Lease>, StoreError>;
+
     /// Releases a lock, if it is still this lease's; says whether it was.
     async fn release(&self, lease: &Lease) -> Result<bool, StoreError>;
+
+    /// Takes a lock away from whoever holds it: for a person who knows that the holder is gone.
+    async fn force_release(&self, key: &str) -> Result<Option<Lease>, StoreError>;
+
+    /// The locks that are held at `now`, sorted by key.
+    async fn leases(&self, now: Timestamp) -> Result<Vec<Lease>, StoreError>;
 
     /// Records that a step starts, once for its key.
     async fn begin(&self, entry: &JournalEntry) -> Result<Begun, StoreError>;
@@ -152,6 +176,24 @@ pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
 
     /// All steps of a report that began, in order.
     async fn steps_of(&self, report: &ReportId) -> Result<Vec<JournalEntry>, StoreError>;
+
+    /// Lets an approval wait; once for a step of a report, and one at a time for an action on a target.
+    async fn open_approval(&self, approval: &Approval) -> Result<ApprovalOpened, StoreError>;
+
+    /// Settles an approval, unless that was done before. `state` must not be `Pending`.
+    async fn settle_approval(&self, id: &ApprovalId, state: &ApprovalState) -> Result<Settled, StoreError>;
+
+    /// Notes that people were reminded; `false` where they had been, or where it no longer waits.
+    async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// One approval. Settled ones are kept at least until their report is closed.
+    async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError>;
+
+    /// A report's approvals, in the order of its steps.
+    async fn approvals_of(&self, report: &ReportId) -> Result<Vec<Approval>, StoreError>;
+
+    /// What waits, the oldest first.
+    async fn pending_approvals(&self) -> Result<Vec<Approval>, StoreError>;
 }
 
 macro_rules! forward_store {
@@ -175,6 +217,10 @@ macro_rules! forward_store {
                 (**self).resolve(episode, at).await
             }
 
+            async fn set_guard(&self, name: &str, state: &GuardState) -> Result<(), StoreError> {
+                (**self).set_guard(name, state).await
+            }
+
             async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError> {
                 (**self).reserve(reservation).await
             }
@@ -187,7 +233,7 @@ macro_rules! forward_store {
                 (**self).open_report(record).await
             }
 
-            async fn close_report(&self, id: &ReportId, response: &Response) -> Result<(), StoreError> {
+            async fn close_report(&self, id: &ReportId, response: &Response) -> Result<bool, StoreError> {
                 (**self).close_report(id, response).await
             }
 
@@ -207,6 +253,18 @@ macro_rules! forward_store {
 
             async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
                 (**self).release(lease).await
+            }
+
+            async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+                (**self).renew(lease, now, ttl).await
+            }
+
+            async fn force_release(&self, key: &str) -> Result<Option<Lease>, StoreError> {
+                (**self).force_release(key).await
+            }
+
+            async fn leases(&self, now: Timestamp) -> Result<Vec<Lease>, StoreError> {
+                (**self).leases(now).await
             }
 
             async fn begin(&self, entry: &JournalEntry) -> Result<Begun, StoreError> {
@@ -229,6 +287,30 @@ macro_rules! forward_store {
 
             async fn steps_of(&self, report: &ReportId) -> Result<Vec<JournalEntry>, StoreError> {
                 (**self).steps_of(report).await
+            }
+
+            async fn open_approval(&self, approval: &Approval) -> Result<ApprovalOpened, StoreError> {
+                (**self).open_approval(approval).await
+            }
+
+            async fn settle_approval(&self, id: &ApprovalId, state: &ApprovalState) -> Result<Settled, StoreError> {
+                (**self).settle_approval(id, state).await
+            }
+
+            async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {
+                (**self).note_reminder(id, at).await
+            }
+
+            async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
+                (**self).approval(id).await
+            }
+
+            async fn approvals_of(&self, report: &ReportId) -> Result<Vec<Approval>, StoreError> {
+                (**self).approvals_of(report).await
+            }
+
+            async fn pending_approvals(&self) -> Result<Vec<Approval>, StoreError> {
+                (**self).pending_approvals().await
             }
         }
     };

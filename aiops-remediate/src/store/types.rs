@@ -1,14 +1,14 @@
 //! The records that a store keeps.
 
-use std::fmt;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use aiops_core::{
-    ActionName, ActionRequest, DetectionEvent, Disposition, Identity, Outcome, Plan, Precondition, Response, Target,
-    Triaged,
+    ActionRequest, DetectionEvent, Disposition, Identity, Outcome, Plan, Precondition, Response, Triaged,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::reservation::Run;
 
 /// Stops every action at once. It lives in the store, so that it holds for all processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ macro_rules! text_key {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(pub(super) String);
 
         impl $name {
             /// The text.
@@ -58,13 +58,15 @@ macro_rules! text_key {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(&self.0)
             }
         }
     };
 }
+
+pub(super) use text_key;
 
 text_key! {
     /// One report: `incident|event|context digest`. A second delivery has the same; a new triage of
@@ -164,66 +166,6 @@ pub enum Opened {
     Known(Option<Disposition>),
 }
 
-/// One action on one target, as cool-down and loop guard count it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Run {
-    /// For which report.
-    pub report: ReportId,
-    /// Of which identity (no time).
-    pub identity: String,
-    /// The action.
-    pub action: ActionName,
-    /// Its target.
-    pub target: Target,
-    /// When it was reserved.
-    pub at: Timestamp,
-}
-
-impl Run {
-    /// A mark.
-    pub fn new(
-        report: ReportId,
-        identity: impl Into<String>,
-        action: ActionName,
-        target: Target,
-        at: Timestamp,
-    ) -> Self {
-        Self { report, identity: identity.into(), action, target, at }
-    }
-}
-
-/// The marks that a plan asks for, and what must hold for it.
-#[derive(Debug, Clone, PartialEq, Default)]
-#[non_exhaustive]
-pub struct Reservation {
-    /// The marks, each with the cool-down of its action on its target.
-    pub runs: Vec<(Run, Option<Duration>)>,
-    /// At most so many reports of one identity that acted in this time.
-    pub loop_guard: Option<(u32, Duration)>,
-}
-
-impl Reservation {
-    /// A reservation.
-    #[must_use]
-    pub fn new(runs: Vec<(Run, Option<Duration>)>, loop_guard: Option<(u32, Duration)>) -> Self {
-        Self { runs, loop_guard }
-    }
-}
-
-/// Whether a plan got its marks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reserved {
-    /// All of them.
-    Granted,
-    /// None of them.
-    Refused {
-        /// Why, for a person.
-        reason: String,
-    },
-}
-
 /// What a policy wants to know from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -234,6 +176,8 @@ pub struct SnapshotQuery {
     pub identity: String,
     /// marks of these actions,
     pub actions: Vec<String>,
+    /// or all marks,
+    pub all: bool,
     /// no older than this.
     pub since: Timestamp,
 }
@@ -241,7 +185,23 @@ pub struct SnapshotQuery {
 impl SnapshotQuery {
     /// A query.
     pub fn new(episode: EpisodeKey, identity: impl Into<String>, actions: Vec<String>, since: Timestamp) -> Self {
-        Self { episode, identity: identity.into(), actions, since }
+        Self { episode, identity: identity.into(), actions, all: false, since }
+    }
+
+    /// Whether the marks of every identity and action are wanted.
+    #[must_use]
+    pub fn all(mut self, all: bool) -> Self {
+        self.all = all;
+        self
+    }
+
+    /// Whether a mark is wanted.
+    #[must_use]
+    pub fn wants(&self, run: &Run) -> bool {
+        run.at >= self.since
+            && (self.all
+                || run.identity == self.identity
+                || self.actions.iter().any(|action| run.action.as_str() == action))
     }
 }
 
@@ -255,6 +215,32 @@ pub struct Snapshot {
     pub resolved_at: Option<Timestamp>,
     /// The marks, the oldest first.
     pub runs: Vec<Run>,
+    /// The health guards that were ever tripped, by name.
+    pub guards: BTreeMap<String, GuardState>,
+}
+
+/// How a health guard stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GuardState {
+    /// Since when it stops actions; none while it lets them pass.
+    pub tripped_at: Option<Timestamp>,
+    /// When its number was last bad.
+    pub bad_at: Timestamp,
+}
+
+impl GuardState {
+    /// A guard that stops actions.
+    #[must_use]
+    pub fn tripped(tripped_at: Timestamp, bad_at: Timestamp) -> Self {
+        Self { tripped_at: Some(tripped_at), bad_at }
+    }
+
+    /// A guard that lets actions pass again.
+    #[must_use]
+    pub fn passed(bad_at: Timestamp) -> Self {
+        Self { tripped_at: None, bad_at }
+    }
 }
 
 /// A lock that was granted.
@@ -267,14 +253,22 @@ pub struct Lease {
     pub holder: String,
     /// Greater than the token of every lease before.
     pub token: u64,
+    /// Since when.
+    pub since: Timestamp,
     /// Until when, exclusive.
     pub until: Timestamp,
 }
 
 impl Lease {
     /// A lease, as a store grants it.
-    pub fn new(key: impl Into<String>, holder: impl Into<String>, token: u64, until: Timestamp) -> Self {
-        Self { key: key.into(), holder: holder.into(), token, until }
+    pub fn new(
+        key: impl Into<String>,
+        holder: impl Into<String>,
+        token: u64,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Self {
+        Self { key: key.into(), holder: holder.into(), token, since, until }
     }
 }
 

@@ -10,5 +10,5 @@ mod tree;
 
 pub use finding::{ConfigError, Finding};
 pub(crate) use finding::{file_text, quoted};
-pub(crate) use reader::Reader;
-pub(crate) use tree::Node;
+pub(crate) use reader::{Fields, Reader};
+pub(crate) use tree::{Node, Spot};

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use aiops_core::Response;
 use aiops_remediate::{
-    Acquired, Begun, EpisodeKey, JournalEntry, JournalState, KillSwitch, Lease, MemoryStore, Opened, RemediationStore,
-    ReportId, ReportRecord, Reservation, Reserved, Run, Snapshot, SnapshotQuery, StepKey, StoreError,
+    Acquired, Approval, ApprovalId, ApprovalOpened, ApprovalState, Begun, EpisodeKey, GuardState, JournalEntry,
+    JournalState, KillSwitch, Lease, MemoryStore, Opened, RemediationStore, ReportId, ReportRecord, Reservation,
+    Reserved, Run, Settled, Snapshot, SnapshotQuery, StepKey, StoreError,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -69,6 +70,9 @@ impl RemediationStore for Broken {
     async fn resolve(&self, episode: &EpisodeKey, at: Timestamp) -> Result<(), StoreError> {
         self.call("resolve", self.inner.resolve(episode, at)).await
     }
+    async fn set_guard(&self, name: &str, state: &GuardState) -> Result<(), StoreError> {
+        self.call("set_guard", self.inner.set_guard(name, state)).await
+    }
     async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError> {
         if self.fails == Fails::Refused {
             return Ok(Reserved::Refused { reason: "another report was faster".to_owned() });
@@ -81,7 +85,7 @@ impl RemediationStore for Broken {
     async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {
         self.call("open_report", self.inner.open_report(record)).await
     }
-    async fn close_report(&self, id: &ReportId, response: &Response) -> Result<(), StoreError> {
+    async fn close_report(&self, id: &ReportId, response: &Response) -> Result<bool, StoreError> {
         self.call("close_report", self.inner.close_report(id, response)).await
     }
     async fn open_reports(&self) -> Result<Vec<ReportRecord>, StoreError> {
@@ -92,6 +96,15 @@ impl RemediationStore for Broken {
     }
     async fn release(&self, lease: &Lease) -> Result<bool, StoreError> {
         self.call("release", self.inner.release(lease)).await
+    }
+    async fn renew(&self, lease: &Lease, now: Timestamp, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        self.call("renew", self.inner.renew(lease, now, ttl)).await
+    }
+    async fn force_release(&self, key: &str) -> Result<Option<Lease>, StoreError> {
+        self.call("force_release", self.inner.force_release(key)).await
+    }
+    async fn leases(&self, now: Timestamp) -> Result<Vec<Lease>, StoreError> {
+        self.call("leases", self.inner.leases(now)).await
     }
     async fn begin(&self, entry: &JournalEntry) -> Result<Begun, StoreError> {
         self.call("begin", self.inner.begin(entry)).await
@@ -104,5 +117,23 @@ impl RemediationStore for Broken {
     }
     async fn steps_of(&self, report: &ReportId) -> Result<Vec<JournalEntry>, StoreError> {
         self.call("steps_of", self.inner.steps_of(report)).await
+    }
+    async fn open_approval(&self, approval: &Approval) -> Result<ApprovalOpened, StoreError> {
+        self.call("open_approval", self.inner.open_approval(approval)).await
+    }
+    async fn settle_approval(&self, id: &ApprovalId, state: &ApprovalState) -> Result<Settled, StoreError> {
+        self.call("settle_approval", self.inner.settle_approval(id, state)).await
+    }
+    async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {
+        self.call("note_reminder", self.inner.note_reminder(id, at)).await
+    }
+    async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
+        self.call("approval", self.inner.approval(id)).await
+    }
+    async fn approvals_of(&self, report: &ReportId) -> Result<Vec<Approval>, StoreError> {
+        self.call("approvals_of", self.inner.approvals_of(report)).await
+    }
+    async fn pending_approvals(&self) -> Result<Vec<Approval>, StoreError> {
+        self.call("pending_approvals", self.inner.pending_approvals()).await
     }
 }
