@@ -4,12 +4,17 @@
 //! detection, triage by rules, and a plan. `DIR` is one incident in the layout of the PetShop data set;
 //! without it the built-in ones run. `--json` prints one object a line. Exit code 2 where something
 //! cannot be read.
+//!
+//! With `--features model` triage asks a model that options or the environment name (`--help` lists them), and the
+//! rules answer where it does not.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+#[cfg(feature = "model")]
+use aiops_examples::model::{ModelArguments, ModelSettings, OPTIONS};
 use aiops_examples::petshop::{self, Incident};
 use aiops_examples::quickstart::{self, Outcome, Timeline};
 
@@ -26,18 +31,58 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<(), String> {
+/// What is asked for.
+struct Options {
+    json: bool,
+    folder: Option<PathBuf>,
+    #[cfg(feature = "model")]
+    model: ModelSettings,
+}
+
+fn options() -> Result<Options, String> {
     let (mut json, mut folder) = (false, None);
-    for argument in std::env::args_os().skip(1) {
+    #[cfg(feature = "model")]
+    let mut model = ModelArguments::default();
+    let mut arguments = std::env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
         match argument.to_str() {
-            Some("--help" | "-h") => return Err(USAGE.to_owned()),
+            #[cfg(feature = "model")]
+            Some("--help" | "-h") => return Err(format!("{USAGE}\n\n{OPTIONS}")),
+            #[cfg(feature = "model")]
+            Some(option) if model.takes(option, || arguments.next()?.into_string().ok())? => {}
+            #[cfg(not(feature = "model"))]
+            Some("--help" | "-h") => {
+                return Err(format!("{USAGE}\n--features model asks a model in place of the rules"));
+            }
             Some("--json") => json = true,
             Some(other) if other.starts_with("--") => return Err(format!("unexpected {other:?}; {USAGE}")),
             _ if folder.is_some() => return Err(format!("more than one folder; {USAGE}")),
             _ => folder = Some(PathBuf::from(argument)),
         }
     }
-    let incidents = match &folder {
+    Ok(Options {
+        json,
+        folder,
+        #[cfg(feature = "model")]
+        model: model.settings(|name| std::env::var(name).ok())?,
+    })
+}
+
+impl Options {
+    #[cfg(feature = "model")]
+    async fn outcome(&self, incident: &Incident) -> Result<Outcome, String> {
+        quickstart::run_with(incident, |menu, clock| self.model.triager(menu, clock)).await
+    }
+
+    #[cfg(not(feature = "model"))]
+    async fn outcome(&self, incident: &Incident) -> Result<Outcome, String> {
+        quickstart::run(incident).await
+    }
+}
+
+async fn run() -> Result<(), String> {
+    let options = options()?;
+    let incidents = match &options.folder {
         None => petshop::embedded()?,
         Some(folder) => vec![Incident::load(folder)?],
     };
@@ -45,9 +90,9 @@ async fn run() -> Result<(), String> {
     let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut out = BufWriter::new(stdout.lock());
     for incident in &incidents {
-        let outcome = quickstart::run(incident).await?;
+        let outcome = options.outcome(incident).await?;
         let log = write_log(incident, &outcome)?;
-        match print(&mut out, &outcome, json, Timeline { colours }, &log) {
+        match print(&mut out, &outcome, options.json, Timeline { colours }, &log) {
             // The reader of a pipe went away: there is nobody to tell.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             written => written.map_err(|error| error.to_string())?,

@@ -7,6 +7,8 @@ pub mod features;
 pub mod incidents;
 pub mod lines;
 pub mod log_templates;
+#[cfg(feature = "model")]
+pub mod model;
 pub(crate) mod page;
 pub mod petshop;
 pub mod quickstart;

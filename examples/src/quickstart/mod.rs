@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aiops_core::{
-    CorrelatorConfig, DependencyGraph, DeployLog, DeployWindow, LogNotifier, MemoryIncidentLog, Pipeline,
-    RelatedAlerts, Responder, time,
+    ActionMenu, CorrelatorConfig, DependencyGraph, DeployLog, DeployWindow, LogNotifier, MemoryIncidentLog, Pipeline,
+    RelatedAlerts, Responder, Triager, VirtualClock, time,
 };
 use aiops_llm::RuleTriager;
 use aiops_remediate::{ActionCatalogue, Dispatcher, Policy};
@@ -56,11 +56,22 @@ fn responder(catalogue: ActionCatalogue, shop: &Shop) -> Result<impl Responder +
     dispatcher.build().map_err(|error| error.to_string())
 }
 
-/// Runs an incident through detection, triage and response.
+/// Runs an incident through detection, triage by rules and response.
 ///
 /// # Errors
 /// Recorded data that holds nothing to watch, or settings that cannot work.
 pub async fn run(incident: &Incident) -> Result<Outcome, String> {
+    run_with(incident, |menu, _| Ok(RuleTriager::new(menu))).await
+}
+
+/// Runs an incident with the triager that `triager` makes of the menu and of the replay's clock.
+///
+/// # Errors
+/// As [`run`], and what `triager` says.
+pub async fn run_with<T: Triager>(
+    incident: &Incident,
+    triager: impl FnOnce(ActionMenu, VirtualClock) -> Result<T, String>,
+) -> Result<Outcome, String> {
     let started = Instant::now();
     let shop = Shop::new(incident)?;
     let recorder = Recorder::new(incident.name.clone());
@@ -74,7 +85,7 @@ pub async fn run(incident: &Incident) -> Result<Outcome, String> {
     let mut config = CorrelatorConfig::default();
     config.group_wait = GROUP_WAIT;
     let last = shop.around.1;
-    let menu = catalogue.menu();
+    let triager = triager(catalogue.menu(), shop.clock.clone())?;
     let responder = responder(catalogue, &shop)?;
     let mut replay = Pipeline::builder()
         .detector(shop.detector)
@@ -87,7 +98,7 @@ pub async fn run(incident: &Incident) -> Result<Outcome, String> {
             Arc::<MemoryIncidentLog>::clone(&log),
             DependencyGraph::new(incident.calls.iter().cloned()),
         ))
-        .triager(RuleTriager::new(menu))
+        .triager(triager)
         .responder(responder)
         .incident_log(log)
         .observe(recorder)
@@ -139,6 +150,12 @@ fn named(series: &[Named]) -> Value {
     series.iter().map(each).collect()
 }
 
+/// Whether a report is a model's own, and not that of the triager that answers in its place.
+fn by_model(report: &Value) -> bool {
+    let provenance = &report["provenance"];
+    provenance["model"].is_string() && provenance["fallback_reason"].is_null()
+}
+
 fn summary(incident: &Incident, records: &[Value], took: Duration) -> Value {
     let count = |kind: &str, decides: &dyn Fn(&Value) -> bool| {
         records.iter().filter(|record| record["type"] == kind && decides(record)).count()
@@ -169,6 +186,7 @@ fn summary(incident: &Incident, records: &[Value], took: Duration) -> Value {
         "type": "summary",
         "incident": incident.name,
         "triages": count("report", &|_| true),
+        "by_model": count("report", &|record| by_model(record)),
         "announced": count("event", &|record| record["decision"] == "announced"),
         "resolved": count("event", &|record| record["decision"] == "resolved"),
         "repeats": count("repeat", &|_| true),

@@ -144,7 +144,24 @@ impl Timeline {
         self.note(out, &format!("evidence: {}", list(&report["evidence"])))?;
         let actions = list(&report["recommended_actions"]);
         let actions = if actions.is_empty() { "nothing".to_owned() } else { actions };
-        self.note(out, &format!("recommends {actions}, confidence {}", text(&report["confidence"])))
+        self.note(out, &format!("recommends {actions}, confidence {}", text(&report["confidence"])))?;
+        self.origin(out, &record["provenance"])
+    }
+
+    /// Which model wrote a report, or why none did.
+    fn origin(&self, out: &mut dyn Write, provenance: &Value) -> io::Result<()> {
+        let count = |name: &str| text(&provenance[name]);
+        let took = format!("{} tokens in, {} out, {}", count("input_tokens"), count("output_tokens"), count("latency"));
+        if let Some(reason) = provenance["fallback_reason"].as_str() {
+            self.note(out, &clip(&format!("by {} in the model's place: {reason}", count("triager")), 300))?;
+            return self.note(out, &took);
+        }
+        if provenance["model"].is_null() {
+            return Ok(());
+        }
+        self.note(out, &format!("by the model {}: {took}", clip(&count("model"), 80)))?;
+        let flags = provenance["flags"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(", ");
+        if flags.is_empty() { Ok(()) } else { self.note(out, &format!("odd about it: {flags}")) }
     }
 
     fn plan(&self, out: &mut dyn Write, record: &Value) -> io::Result<()> {
