@@ -6,19 +6,29 @@
 //! | feature | what it is for |
 //! |---|---|
 //! | `sim` | a simulated cluster with handlers for the field report's five actions: for tests and examples |
+//! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod audit;
 mod catalogue;
 mod dispatcher;
 pub mod parameters;
 mod plan;
 mod policy;
+mod sha256;
 #[cfg(feature = "sim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
 pub mod sim;
 mod store;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 mod yaml;
 
+pub use crate::audit::{
+    AuditChain, AuditEntry, AuditError, AuditKind, AuditLine, AuditLog, AuditReader, AuditRecord, AuditStep, Broken,
+    ChainEnd, ChainFault, FileAudit, MAX_AUDIT_LINE, MemoryAudit, Verified, verify, verify_after, verify_pinned,
+};
 pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, Condition, Limit, NoTarget};
 pub use crate::dispatcher::{Dispatcher, DispatcherBuilder, InvalidDispatcher};
 pub use crate::plan::{PlanVerdict, PolicyState};

@@ -1,5 +1,6 @@
 //! Shared parts of the example programs, and the doctests of the guides.
 
+pub mod audit;
 pub mod backtest;
 pub mod decide;
 pub mod evaluate;

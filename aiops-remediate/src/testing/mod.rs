@@ -1,0 +1,5 @@
+//! Conformance suites of this crate's traits. Each gives the first broken line of the contract.
+
+mod audit_log;
+
+pub use self::audit_log::check_audit_log;
