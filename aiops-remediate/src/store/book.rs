@@ -25,6 +25,8 @@ const OPEN_MAX: usize = 10_000;
 const MARKS_KEPT: usize = 20_000;
 /// Approvals of closed reports that are remembered, so that a second click is told who decided.
 const SETTLED_KEPT: usize = 1_000;
+/// Guards that stand tripped: one for each identity in a loop.
+const GUARDS_KEPT: usize = 10_000;
 /// Locks that are looked through for ended ones before the next is granted.
 const LEASES_SWEPT_ABOVE: usize = 1_000;
 
@@ -126,7 +128,10 @@ impl Book {
     }
 
     pub(super) fn set_guard(&self, name: String, guard: GuardState) -> Decided<()> {
-        let known = self.guards.get(&name) == Some(&guard);
+        let known = match self.guards.get(&name) {
+            Some(known) => *known == guard,
+            None => guard.tripped_at.is_none(),
+        };
         Ok(((), (!known).then_some(Change::Guard { name, guard })))
     }
 
@@ -156,7 +161,7 @@ impl Book {
     }
 
     pub(super) fn give_back(&self, report: &ReportId, run: Run) -> Decided<()> {
-        let known = self.marks.iter().any(|mark| mark.report == *report && *mark == run);
+        let known = *report == run.report && self.marks.iter().any(|mark| mark.same_step(&run));
         Ok(((), known.then_some(Change::MarkReturned { run })))
     }
 
@@ -182,6 +187,11 @@ impl Book {
 
     pub(super) fn open_reports(&self) -> Decided<Vec<ReportRecord>> {
         Ok((self.open.values().cloned().collect(), None))
+    }
+
+    pub(super) fn open_report_of(&self, id: &ReportId) -> Decided<Option<ReportRecord>> {
+        let Some(Report::Open(number)) = self.reports.get(id) else { return Ok((None, None)) };
+        Ok((self.open.get(number).cloned(), None))
     }
 
     pub(super) fn acquire(&mut self, key: String, holder: String, now: Timestamp, ttl: Duration) -> Decided<Acquired> {
@@ -359,11 +369,11 @@ impl Book {
                 }
             }
             Change::MarkReturned { run } => {
-                if let Some(place) = self.marks.iter().rposition(|mark| *mark == run) {
+                if let Some(place) = self.marks.iter().rposition(|mark| mark.same_step(&run)) {
                     self.marks.remove(place);
                 }
             }
-            Change::Guard { name, guard } => drop(self.guards.insert(name, guard)),
+            Change::Guard { name, guard } => self.stands(name, guard),
             Change::Approval { approval } => {
                 self.approvals_of.entry(approval.report.clone()).or_default().push(approval.id.clone());
                 self.approvals.insert(approval.id.clone(), *approval);
@@ -390,6 +400,20 @@ impl Book {
                     forgotten("resolved");
                 }
             }
+        }
+    }
+
+    fn stands(&mut self, name: String, guard: GuardState) {
+        if guard.tripped_at.is_none() {
+            self.guards.remove(&name);
+            return;
+        }
+        self.guards.insert(name, guard);
+        if self.guards.len() > GUARDS_KEPT
+            && let Some(oldest) = self.guards.iter().min_by_key(|(_, guard)| guard.bad_at).map(|(name, _)| name.clone())
+        {
+            self.guards.remove(&oldest);
+            forgotten("guard");
         }
     }
 

@@ -91,6 +91,11 @@ macro_rules! store_of_a_book {
                 self.run("list open reports", |book| book.open_reports()).await
             }
 
+            async fn open_report_of(&self, id: &ReportId) -> Result<Option<ReportRecord>, StoreError> {
+                let id = id.clone();
+                self.run("read a report", move |book| book.open_report_of(&id)).await
+            }
+
             async fn acquire(
                 &self,
                 key: &str,

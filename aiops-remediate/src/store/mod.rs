@@ -132,13 +132,14 @@ pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
     /// Notes that an episode ended at `at`.
     async fn resolve(&self, episode: &EpisodeKey, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Records how a health guard stands.
+    /// Records how a guard stands; one that is not tripped may be forgotten.
     async fn set_guard(&self, name: &str, state: &GuardState) -> Result<(), StoreError>;
 
     /// Takes the marks of a plan, all or none.
     async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError>;
 
-    /// Gives back the mark of a step that did not start.
+    /// Gives back the mark of a step that did not start: that of this report, action and target, whenever it
+    /// was taken.
     async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError>;
 
     /// Records a report and its plan, once. A record that carries a response is closed at once.
@@ -149,6 +150,9 @@ pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
 
     /// Reports without an answer, the oldest first.
     async fn open_reports(&self) -> Result<Vec<ReportRecord>, StoreError>;
+
+    /// One report that has no answer yet.
+    async fn open_report_of(&self, id: &ReportId) -> Result<Option<ReportRecord>, StoreError>;
 
     /// Takes the lock on a key.
     async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError>;
@@ -239,6 +243,10 @@ macro_rules! forward_store {
 
             async fn open_reports(&self) -> Result<Vec<ReportRecord>, StoreError> {
                 (**self).open_reports().await
+            }
+
+            async fn open_report_of(&self, id: &ReportId) -> Result<Option<ReportRecord>, StoreError> {
+                (**self).open_report_of(id).await
             }
 
             async fn acquire(

@@ -215,11 +215,11 @@ pub struct Snapshot {
     pub resolved_at: Option<Timestamp>,
     /// The marks, the oldest first.
     pub runs: Vec<Run>,
-    /// The health guards that were ever tripped, by name.
+    /// The guards that stand tripped, by name.
     pub guards: BTreeMap<String, GuardState>,
 }
 
-/// How a health guard stands.
+/// How a health guard or a loop guard stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GuardState {

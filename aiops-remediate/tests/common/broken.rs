@@ -91,6 +91,9 @@ impl RemediationStore for Broken {
     async fn open_reports(&self) -> Result<Vec<ReportRecord>, StoreError> {
         self.call("open_reports", self.inner.open_reports()).await
     }
+    async fn open_report_of(&self, id: &ReportId) -> Result<Option<ReportRecord>, StoreError> {
+        self.call("open_report_of", self.inner.open_report_of(id)).await
+    }
     async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError> {
         self.call("acquire", self.inner.acquire(key, holder, now, ttl)).await
     }
