@@ -21,6 +21,7 @@ mod correlate;
 mod data_state;
 mod deploy_log;
 mod detector;
+pub mod doctor;
 mod error;
 mod event;
 mod fingerprint;

@@ -9,6 +9,7 @@
 //! | a model endpoint | [`adapters`] (feature `client`) |
 //! | a model endpoint of your own | [`ChatModel`] |
 //! | the schema that a model's report must have | [`report_schema`] |
+//! | whether a model works, before you rely on it | [`doctor`] |
 //! | a model's replies again, without the model | [`cassette`] |
 //! | how well a triager does on recorded incidents | [`evaluate`] (feature `evaluate`) |
 //!
@@ -31,6 +32,7 @@ mod canary;
 pub mod cassette;
 mod chat;
 mod check;
+pub mod doctor;
 #[cfg(feature = "evaluate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "evaluate")))]
 pub mod evaluate;

@@ -3,6 +3,8 @@
 pub mod audit;
 pub mod backtest;
 pub mod decide;
+#[cfg(feature = "model")]
+pub mod doctor;
 pub mod evaluate;
 pub mod features;
 pub mod incidents;

@@ -85,7 +85,7 @@ pub(super) async fn look_up<W: Wire>(wire: &W, path: &[&str], limit: Duration) -
     serde_json::from_slice(&body).map_err(|error| bad(wire, status, &headers, shape(&error)))
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     limit: Duration,
     provider: &str,
     attempt: impl Future<Output = Result<T, ChatError>>,
@@ -95,7 +95,7 @@ async fn within<T>(
         .unwrap_or_else(|_| Err(ChatError::new(provider, ChatErrorKind::Timeout).reason("no answer within the limit")))
 }
 
-fn broken(provider: &str, error: reqwest::Error) -> ChatError {
+pub(super) fn broken(provider: &str, error: reqwest::Error) -> ChatError {
     // A connection that was not made in time was not made: the host is down or the address is wrong.
     let kind =
         if error.is_timeout() && !error.is_connect() { ChatErrorKind::Timeout } else { ChatErrorKind::Unreachable };

@@ -12,7 +12,7 @@ use crate::ChatError;
 /// A question of some hundred bytes.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Providers give at least this much notice.
-const NOTICE_DAYS: f64 = 60.0;
+pub(crate) const NOTICE_DAYS: f64 = 60.0;
 
 /// What a provider says about a model. Each part may be missing: servers that speak its format need not know it.
 #[derive(Debug, Clone, PartialEq, Default)]

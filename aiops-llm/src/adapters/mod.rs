@@ -17,6 +17,12 @@
 macro_rules! chat_model {
     ($adapter:ident) => {
         impl $adapter {
+            /// Where it is served.
+            #[must_use]
+            pub fn endpoint(&self) -> &crate::adapters::ModelEndpoint {
+                &self.endpoint
+            }
+
             /// The body of a request, byte for byte as [`complete`](crate::ChatModel::complete) sends it: to show it
             /// before it is sent, or to send it over another transport (one that signs requests, say).
             ///
@@ -64,6 +70,7 @@ mod lifecycle;
 mod ollama;
 mod openai_chat;
 mod openai_responses;
+mod reach;
 mod read;
 
 /// Re-exported, since a host may pass its client in.
@@ -72,6 +79,7 @@ pub use reqwest;
 pub use self::anthropic::{Anthropic, StructuredMode};
 pub use self::endpoint::{InvalidEndpoint, ModelEndpoint};
 pub use self::lifecycle::ModelLifecycle;
+pub(crate) use self::lifecycle::NOTICE_DAYS;
 pub use self::ollama::Ollama;
 pub use self::openai_chat::OpenAiChat;
 pub use self::openai_responses::OpenAiResponses;

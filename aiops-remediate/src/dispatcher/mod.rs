@@ -2,6 +2,7 @@
 
 mod builder;
 mod condition;
+mod doctor;
 mod recover;
 mod respond;
 mod step;

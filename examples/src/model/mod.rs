@@ -4,7 +4,7 @@ mod clock;
 mod settings;
 
 use aiops_core::{ActionMenu, VirtualClock, error_chain};
-use aiops_llm::adapters::{Anthropic, Ollama, OpenAiChat, OpenAiResponses};
+use aiops_llm::adapters::{Anthropic, ModelEndpoint, Ollama, OpenAiChat, OpenAiResponses};
 use aiops_llm::{ChatModel, LlmTriager, LlmTriagerBuilder, RuleTriager};
 
 pub use self::clock::RunningClock;
@@ -33,6 +33,17 @@ impl Adapter {
             Self::OpenAi(model) => Box::new(model),
             Self::OpenAiResponses(model) => Box::new(model),
             Self::Ollama(model) => Box::new(model),
+        }
+    }
+
+    /// Where it is served.
+    #[must_use]
+    pub fn endpoint(&self) -> &ModelEndpoint {
+        match self {
+            Self::Anthropic(model) => model.endpoint(),
+            Self::OpenAi(model) => model.endpoint(),
+            Self::OpenAiResponses(model) => model.endpoint(),
+            Self::Ollama(model) => model.endpoint(),
         }
     }
 }
