@@ -9,7 +9,7 @@ use aiops_core::testing::RecordingNotifier;
 use aiops_core::{DeployLog, DeployWindow, NoticeKind, Pipeline, PipelineBuilder, Rollout, RolloutPhase};
 use common::{after, anomaly, start};
 
-/// Notices of a pipeline over an anomaly from minute 1 to 25, during a deploy that ends in minute 5.
+/// Notices of a pipeline over an anomaly from minute 1 on, during a deploy that ends in minute 5.
 async fn notices(
     order: impl Fn(PipelineBuilder, Arc<RecordingNotifier>, DeployLog) -> PipelineBuilder,
 ) -> Vec<NoticeKind> {
@@ -20,7 +20,9 @@ async fn notices(
     let mut replay = builder.replay(start()).unwrap();
     replay.run_to(after(1_500)).await.unwrap();
     replay.finish().await.unwrap();
-    assert!(pager.notices().iter().all(|notice| notice.at >= after(900)), "{:?}", pager.notices());
+    let announced = |kind: &NoticeKind| matches!(kind, NoticeKind::Announced { .. });
+    let early = pager.notices().into_iter().find(|notice| notice.at < after(900) && announced(&notice.kind));
+    assert!(early.is_none(), "{early:?}");
     pager.notices().into_iter().map(|notice| notice.kind).collect()
 }
 
@@ -37,4 +39,30 @@ async fn row_17_a_silencer_named_after_the_channel_silences_it() {
     let wanted = [NoticeKind::Announced { held: 14, reason: None }];
     assert_eq!(after_the_channel.await, wanted);
     assert_eq!(before_it.await, wanted);
+}
+
+#[tokio::test]
+async fn what_a_deploy_held_from_start_to_end_is_told_once_and_opens_nothing() {
+    // It is seen in minutes 1 to 8, normal after; the window ends in minute 15.
+    let told = notices(|builder, pager, deploys| {
+        let sees = anomaly("checkout", 60, 60, 540);
+        builder.notify(pager).detector(sees).suppress(deploys, DeployWindow::default()).triager(Never)
+    });
+    let summary = "d1: 8 sightings in 7m, nothing was announced".to_owned();
+    assert_eq!(told.await, [NoticeKind::Suppressed { summary }]);
+}
+
+/// Triage of what nobody was told of.
+#[derive(Debug)]
+struct Never;
+
+#[async_trait::async_trait]
+impl aiops_core::Triager for Never {
+    fn name(&self) -> &str {
+        "never"
+    }
+
+    async fn triage(&self, request: &aiops_core::TriageRequest) -> Result<aiops_core::Triage, aiops_core::TriageError> {
+        unreachable!("{request:?}")
+    }
 }

@@ -45,7 +45,7 @@ fn updated(clock: &ManualClock) -> NoticeKind {
 }
 
 fn escalated() -> NoticeKind {
-    NoticeKind::Escalated { reason: "low confidence".to_owned() }
+    NoticeKind::Escalated { reason: "low confidence".to_owned(), response: None }
 }
 
 fn builder(double: &Double, clock: &ManualClock) -> AlertmanagerNotifierBuilder {
@@ -130,6 +130,19 @@ async fn announcement_report_escalation_and_resolve_are_one_alert() {
     assert_eq!(escalated.annotations["triage"], "checkout is slow since its deploy of v2");
     assert_eq!(escalated.annotations["escalated"], "low confidence");
     assert!(resolved.ends_at < clock.now() && resolved.ends_at > escalated.starts_at);
+}
+
+#[tokio::test]
+async fn what_was_held_back_opens_nothing() {
+    let clock = ManualClock::default();
+    let (double, notifier, keep_open) = taken(&clock).await;
+    let held = || NoticeKind::Suppressed { summary: "d1: 8 sightings in 7m, nothing was announced".to_owned() };
+    let receipt = notifier.notify(&notice(&clock, Severity::Warning, held()), None).await.unwrap();
+    assert_eq!((posted(&double).len(), keep_open.resend().await.unwrap()), (0, 0));
+    // On an alert that is open it is a note.
+    let opened = notifier.notify(&notice(&clock, Severity::Warning, announced()), Some(&receipt)).await.unwrap();
+    notifier.notify(&notice(&clock, Severity::Warning, held()), Some(&opened)).await.unwrap();
+    assert_eq!(posted(&double).concat()[1].annotations["suppressed"], "d1: 8 sightings in 7m, nothing was announced");
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub enum Channel {
     Slack,
     /// CommonMark and GitHub's, as Mattermost, Teams, Discord and issue trackers show it.
     Markdown,
+    /// A pager, a text message or a ticket, which shows text as it is and makes links of addresses.
+    Pager,
     /// A terminal or a log line. Addresses stay as they are: nothing is fetched until a person opens one.
     Terminal,
 }
@@ -48,6 +50,7 @@ impl Channel {
             Self::Html => web::html(&text),
             Self::Slack => web::slack(&text),
             Self::Markdown => web::markdown(&text),
+            Self::Pager => web::defanged(&text).replace('@', "\u{ff20}"),
             Self::Terminal => text,
         }
     }

@@ -167,6 +167,20 @@ fn a_terminal_shows_every_payload_as_text() {
 }
 
 #[test]
+fn a_pager_makes_no_link_of_any_payload() {
+    for (payload, shown) in PAYLOADS {
+        // As in a terminal, but for the addresses: what is left without the signs that unmake them.
+        let pager = Channel::Pager.encode(payload);
+        let unmade = pager.replace("[.]", ".").replace("[:]", ":").replace('\u{ff20}', "@");
+        assert_eq!(unmade, shown[4].replace("[.]", ".").replace("[:]", ":"), "{payload:?}");
+        for acts in ["://", "www.", "@", ".com", "javascript:", "mailto:"] {
+            assert!(!pager.to_lowercase().contains(acts), "{acts} in {pager:?}");
+        }
+    }
+    assert_eq!(Channel::Pager.encode("p99 < 3 & \"x\" on a_b"), "p99 < 3 & \"x\" on a_b");
+}
+
+#[test]
 fn unfinished_sequences_take_nothing_with_them() {
     assert_eq!(Channel::Terminal.encode("\u{1b}]0;title and the rest"), "0;title and the rest");
     assert_eq!(Channel::Terminal.encode("\u{1b}[31"), "");

@@ -113,7 +113,7 @@ pub(super) fn markdown(text: &str) -> String {
 
 /// Addresses that a client would make a link of, made unfit for that and still readable: `https[:]//x`,
 /// `javascript[:]`, `www[.]x`, `evil[.]com`.
-fn defanged(text: &str) -> String {
+pub(super) fn defanged(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len() + 16);
     let mut copied = 0;

@@ -12,6 +12,9 @@ use crate::event::DetectionEvent;
 use crate::fingerprint::Identity;
 use crate::time::{human, minus, since};
 
+/// Of the deploys and windows that held an episode, so many are named.
+const HOLDERS: usize = 5;
+
 impl Correlator {
     /// One firing sighting of a known identity, in time.
     pub(super) fn sighting(
@@ -49,7 +52,15 @@ impl Correlator {
             episode.sightings.pop_front();
         }
 
-        if let Some((by, reason)) = self.held(key, severity, at).or_else(|| self.inhibited(key, &event)) {
+        if let Some((by, reason)) = self.held(key, severity, at) {
+            if let Some(episode) = self.tracks.get_mut(key).and_then(|track| track.episode.as_mut())
+                && episode.held_by.len() < HOLDERS
+            {
+                episode.held_by.insert(by.clone());
+            }
+            return self.hold_back(key, &event, by, reason);
+        }
+        if let Some((by, reason)) = self.inhibited(key, &event) {
             return self.hold_back(key, &event, by, reason);
         }
         let Some(episode) = self.tracks.get(key).and_then(|track| track.episode.as_ref()) else {

@@ -13,6 +13,9 @@ use crate::fingerprint::Identity;
 use crate::names::EventId;
 use crate::time::{human, plus, since};
 
+/// Held episodes that wait to be told of.
+const HELD_KEPT: usize = 1_000;
+
 impl Correlator {
     pub(super) fn normal(&mut self, identity: &Identity, now: Timestamp) -> Option<Correlated> {
         self.now = self.now.max(now);
@@ -90,6 +93,22 @@ impl Correlator {
         }
     }
 
+    fn keep_held(&mut self, held: Correlated) {
+        self.held_whole.push_back(held);
+        if self.held_whole.len() > HELD_KEPT {
+            self.held_whole.pop_front();
+            metrics::counter!("aiops_correlate_held_dropped_total").increment(1);
+        }
+    }
+
+    /// Episodes that ended since the last call and that nobody was told of, since a deploy or a maintenance
+    /// window had held them the whole time. `by` names what held them, `count` is how many sightings they had.
+    ///
+    /// The last thousand are kept for whoever does not ask.
+    pub fn take_held(&mut self) -> Vec<Correlated> {
+        std::mem::take(&mut self.held_whole).into()
+    }
+
     /// Ends the open episode of a track at a time.
     pub(super) fn end(&mut self, key: &str, at: Timestamp, reason: Option<String>) -> Option<Correlated> {
         let flap = self.config.flapping;
@@ -100,6 +119,16 @@ impl Correlator {
         let ignored = |event, why: &str| Correlated::new(CorrelationDecision::Ignored, Some(event)).reason(why);
         let Some(latest) = &episode.latest else {
             track.carried = track.carried.saturating_add(episode.held);
+            let held_by: Vec<&str> = episode.held_by.iter().map(String::as_str).collect();
+            if !held_by.is_empty() {
+                let mut held = Correlated::new(CorrelationDecision::Suppressed, Some(event.clone()));
+                held.count = episode.held;
+                held.by = Some(held_by.join(", "));
+                let lasted = human(since(episode.last_firing, episode.first_seen));
+                let plural = if episode.held == 1 { "" } else { "s" };
+                let told = "nothing was announced";
+                self.keep_held(held.reason(format!("{} sighting{plural} in {lasted}, {told}", episode.held)));
+            }
             let why = if episode.held > 0 {
                 "nothing was announced: it was held the whole time"
             } else {

@@ -52,6 +52,9 @@ pub(crate) struct Episode {
     pub(crate) latest: Option<Announcement>,
     /// Sightings held by suppression since the last announcement.
     pub(crate) held: u64,
+    /// The deploys and windows that held them: the first ones.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) held_by: BTreeSet<String>,
     pub(crate) incident: Option<IncidentId>,
     /// Whether it is part of a flapping record and announces nothing of its own.
     pub(crate) muted: bool,
@@ -201,6 +204,7 @@ impl Track {
             announced: BTreeMap::new(),
             latest: None,
             held: 0,
+            held_by: BTreeSet::new(),
             incident: None,
             muted: false,
         })

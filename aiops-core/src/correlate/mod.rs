@@ -22,7 +22,7 @@ mod state;
 mod suppression;
 mod timers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -71,6 +71,8 @@ pub struct Correlator {
     incidents: Incidents,
     /// Episodes that ended while something else was decided; given out by `advance`.
     outbox: Vec<Correlated>,
+    /// Episodes that ended and that nobody was told of; given out by `take_held`.
+    held_whole: VecDeque<Correlated>,
 }
 
 impl Correlator {
@@ -91,6 +93,7 @@ impl Correlator {
             timers: Timers::default(),
             incidents: Incidents::default(),
             outbox: Vec::new(),
+            held_whole: VecDeque::new(),
         })
     }
 

@@ -19,7 +19,7 @@ pub use self::log::LogNotifier;
 use crate::error::BoxError;
 use crate::event::{DetectionEvent, Severity};
 use crate::names::{IncidentId, ServiceName};
-use crate::responder::Response;
+use crate::responder::{Decision, Response};
 use crate::triage::Triaged;
 
 /// What a notice says.
@@ -44,7 +44,8 @@ pub enum NoticeKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         response: Option<Box<Response>>,
     },
-    /// A summary of what suppression held.
+    /// An episode ended that a deploy or a maintenance window had held the whole time: nobody was told of it
+    /// before. It opens nothing, on any channel.
     Suppressed {
         /// By what, and how many.
         summary: String,
@@ -53,6 +54,9 @@ pub enum NoticeKind {
     Escalated {
         /// Why.
         reason: String,
+        /// The answer with its plan, where a report was answered: what was refused, and by which rule.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        response: Option<Box<Response>>,
     },
     /// A person must approve.
     AwaitingApproval {
@@ -125,7 +129,18 @@ impl Notice {
             }
             NoticeKind::Updated { .. } => format!("update | {explain}"),
             NoticeKind::Suppressed { summary } => format!("suppressed: {} | {explain}", clip(summary)),
-            NoticeKind::Escalated { reason } => format!("escalated: {} | {explain}", clip(reason)),
+            NoticeKind::Escalated { reason, response } => {
+                let steps = response.iter().flat_map(|response| &response.plan.steps);
+                let refused: Vec<&str> = steps
+                    .filter(|step| step.decision == Decision::Deny && !reason.contains(&step.action))
+                    .map(|step| step.action.as_str())
+                    .collect();
+                let refused = match refused.as_slice() {
+                    [] => String::new(),
+                    actions => format!(" (not run: {})", clip(&actions.join(", "))),
+                };
+                format!("escalated: {}{refused} | {explain}", clip(reason))
+            }
             NoticeKind::AwaitingApproval { response } => {
                 let steps: Vec<&str> = response.plan.steps.iter().map(|step| step.action.as_str()).collect();
                 format!("awaiting approval of {} | {explain}", clip(&steps.join(", ")))
@@ -192,6 +207,8 @@ impl NotifyError {
 /// - A notice comes at least once: the channel must use `notice.incident_id` as its own dedup key.
 /// - `previous` is the receipt that the same channel gave for the same incident before; the new
 ///   receipt replaces it.
+/// - [`NoticeKind::Suppressed`] opens no page and no alert: where the channel shows nothing of the incident yet,
+///   a channel that pages leaves it out.
 /// - It must encode every text of the notice for its channel, with [`Channel::encode`](crate::Channel):
 ///   names and sentences hold text that workloads wrote. No link, image or unfurl is rendered by itself.
 /// - An `Err`, a panic or a deadline missed lets the notice fall to the next channel, and is counted.

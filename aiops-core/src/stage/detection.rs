@@ -43,22 +43,24 @@ const REVIEW: usize = 1_000;
 const OUTBOX_KEY: &str = "aiops/detection/outbox";
 const CORRELATOR_KEY: &str = "aiops/detection/correlator";
 
-/// What follows from one decision: tell people, note it, hand it on.
+/// What follows from one decision: tell people, note it, hand it on. What was held back is only told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Step {
     pub(super) incident: IncidentId,
     notice: Option<Notice>,
-    record: IncidentRecord,
-    pub(super) envelope: Envelope,
+    record: Option<IncidentRecord>,
+    pub(super) envelope: Option<Envelope>,
 }
 
 impl Step {
     /// Tells people, then notes it; the envelope is for the outbox.
-    pub(super) async fn announce(self, parts: &StageParts) -> Envelope {
+    pub(super) async fn announce(self, parts: &StageParts) -> Option<Envelope> {
         if let Some(notice) = self.notice {
             parts.notify(notice).await;
         }
-        parts.append(self.record).await;
+        if let Some(record) = self.record {
+            parts.append(record).await;
+        }
         self.envelope
     }
 }
@@ -257,10 +259,11 @@ impl DetectionStage {
         }
     }
 
-    /// Puts an event into the outbox.
-    pub(super) fn hand_on(&mut self, envelope: Envelope) {
-        self.outbox.push_back(envelope);
+    /// Puts an event into the outbox, if there is one to hand on.
+    pub(super) fn hand_on(&mut self, envelope: Option<Envelope>) {
         self.dirty = true;
+        let Some(envelope) = envelope else { return };
+        self.outbox.push_back(envelope);
         if self.outbox.len() > OUTBOX {
             self.outbox.pop_front();
             metrics::counter!("aiops_detection_outbox_dropped_total").increment(1);
@@ -319,6 +322,20 @@ impl DetectionStage {
         for correlated in self.correlator.advance(now) {
             self.absorb(correlated, now);
         }
+        for held in self.correlator.take_held() {
+            self.tell_held(held, now);
+        }
+    }
+
+    /// Tells people of an episode that was held from its start to its end.
+    fn tell_held(&mut self, held: Correlated, now: Timestamp) {
+        let Some(event) = held.event else { return };
+        let incident = incident_of(&event);
+        let summary = format!("{}: {}", held.by.unwrap_or_default(), held.reason.unwrap_or_default());
+        let notice = Notice::new(incident.clone(), event, NoticeKind::Suppressed { summary }, now);
+        let step = Step { incident: incident.clone(), notice: Some(notice), record: None, envelope: None };
+        self.steps.push(incident, step);
+        self.dirty = true;
     }
 
     /// Counts a decision and queues what follows from it.
@@ -350,8 +367,8 @@ impl DetectionStage {
             let last = correlated.incident == IncidentChange::Closed;
             (last.then_some(NoticeKind::Resolved), IncidentEntry::Resolved { event: boxed })
         };
-        let record = IncidentRecord::new(incident.clone(), event.service.clone(), now, entry);
-        let envelope = Envelope::detection(&event);
+        let record = Some(IncidentRecord::new(incident.clone(), event.service.clone(), now, entry));
+        let envelope = Some(Envelope::detection(&event));
         let notice = kind.map(|kind| Notice::new(incident.clone(), event, kind, now));
         self.steps.push(incident.clone(), Step { incident, notice, record, envelope });
     }

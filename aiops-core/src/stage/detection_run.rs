@@ -29,7 +29,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 /// What a task of the stage gives back.
 enum Done {
     Evaluated(usize, Timestamp, Result<Evaluation, Failed>),
-    Announced(IncidentId, Box<Envelope>),
+    Announced(IncidentId, Option<Box<Envelope>>),
     Published(Result<(), BusError>),
     Saved(SaveOutcome),
     Retried,
@@ -141,7 +141,7 @@ impl DetectionStage {
         while let Some((incident, step)) = self.steps.start() {
             self.delivering.insert(incident.clone(), step.clone());
             let parts: Arc<StageParts> = Arc::clone(&self.parts);
-            tasks.spawn(async move { Done::Announced(incident, Box::new(Step::announce(step, &parts).await)) });
+            tasks.spawn(async move { Done::Announced(incident, Step::announce(step, &parts).await.map(Box::new)) });
         }
     }
 
@@ -217,7 +217,7 @@ impl DetectionStage {
             Done::Announced(incident, envelope) => {
                 self.delivering.remove(&incident);
                 self.steps.done(&incident);
-                self.hand_on(*envelope);
+                self.hand_on(envelope.map(|envelope| *envelope));
             }
             Done::Published(outcome) => {
                 rounds.publishing = false;

@@ -241,8 +241,12 @@ impl Work {
         let entry = IncidentEntry::Responded { response: boxed.clone() };
         self.parts.append(IncidentRecord::new(incident_id.clone(), event.service.clone(), at, entry)).await;
         let kind = match &boxed.disposition {
-            Disposition::Escalated { reason } => NoticeKind::Escalated { reason: reason.clone() },
-            Disposition::Rejected { reason } => NoticeKind::Escalated { reason: format!("report rejected: {reason}") },
+            Disposition::Escalated { reason } => {
+                NoticeKind::Escalated { reason: reason.clone(), response: Some(boxed) }
+            }
+            Disposition::Rejected { reason } => {
+                NoticeKind::Escalated { reason: format!("report rejected: {reason}"), response: Some(boxed) }
+            }
             Disposition::AwaitingApproval => NoticeKind::AwaitingApproval { response: boxed },
             // People were told when it was handled.
             Disposition::Duplicate => return,

@@ -243,7 +243,9 @@ impl Work {
         let entry = IncidentEntry::Triaged { triaged: Box::new(triaged.clone()) };
         self.parts.append(IncidentRecord::new(incident.clone(), event.service.clone(), at, entry)).await;
         let kind = match &triaged.provenance.fallback_reason {
-            Some(reason) if triaged.provenance.triager == STAGE => NoticeKind::Escalated { reason: reason.clone() },
+            Some(reason) if triaged.provenance.triager == STAGE => {
+                NoticeKind::Escalated { reason: reason.clone(), response: None }
+            }
             _ => NoticeKind::Updated { triaged: Some(Box::new(triaged)), response: None },
         };
         self.parts.notify(Notice::new(incident, event, kind, at)).await;

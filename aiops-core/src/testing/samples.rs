@@ -84,12 +84,15 @@ pub fn notice_kinds(event: &DetectionEvent, text: &str) -> Vec<NoticeKind> {
     let plan = Plan::new(vec![step], Vec::new());
     let response = Response::new(triaged.incident_id.clone(), Disposition::AwaitingApproval, plan, event.observed());
     let response = Box::new(response);
+    let denied = Plan::new(vec![Step::new(text, None, Decision::Deny, text)], Vec::new());
+    let escalated = Disposition::Escalated { reason: text.to_owned() };
+    let refused = Box::new(Response::new(response.incident_id.clone(), escalated, denied, event.observed()));
     vec![
         NoticeKind::Announced { held: 2, reason: Some(text.to_owned()) },
         NoticeKind::Updated { triaged: Some(Box::new(triaged)), response: None },
         NoticeKind::Updated { triaged: None, response: Some(response.clone()) },
         NoticeKind::Suppressed { summary: text.to_owned() },
-        NoticeKind::Escalated { reason: text.to_owned() },
+        NoticeKind::Escalated { reason: text.to_owned(), response: Some(refused) },
         NoticeKind::AwaitingApproval { response },
         NoticeKind::Resolved,
     ]

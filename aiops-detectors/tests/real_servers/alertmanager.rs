@@ -87,7 +87,7 @@ async fn alertmanager_an_incident_opens_once_stays_open_and_resolves_once() {
     tokio::time::sleep(hold + Duration::from_secs(3)).await;
     let open = one(&incident).await.unwrap();
     assert_eq!((open.state, open.labels["service"].as_str()), (AlertmanagerState::Active, "checkout"));
-    let escalated = NoticeKind::Escalated { reason: "low confidence".to_owned() };
+    let escalated = NoticeKind::Escalated { reason: "low confidence".to_owned(), response: None };
     let second = notifier.notify(&notice(escalated), Some(&first)).await.unwrap();
     let escalated = one(&incident).await.unwrap();
     assert_eq!((&escalated.fingerprint, escalated.starts_at), (&open.fingerprint, open.starts_at));

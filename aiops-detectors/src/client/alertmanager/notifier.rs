@@ -311,10 +311,9 @@ impl Shared {
                 alertmanager.post(&[alert.ended(now)]).await?;
                 return Ok(Kept { open: None });
             }
-            // News of what is over: a report that came late opens nothing.
-            NoticeKind::Updated { .. } | NoticeKind::Suppressed { .. } if ended && known.is_none() => {
-                return Ok(Kept { open: None });
-            }
+            // News of what is over, a report that came late, opens nothing; nor does what was held back.
+            NoticeKind::Updated { .. } if ended && known.is_none() => return Ok(Kept { open: None }),
+            NoticeKind::Suppressed { .. } if known.is_none() => return Ok(Kept { open: None }),
             _ => {}
         }
         let mut alert = known.unwrap_or_else(opened);

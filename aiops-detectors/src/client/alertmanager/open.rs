@@ -93,7 +93,7 @@ impl OpenAlert {
                 }
             }
             NoticeKind::Suppressed { summary } => self.annotate("suppressed", summary),
-            NoticeKind::Escalated { reason } => self.annotate("escalated", reason),
+            NoticeKind::Escalated { reason, .. } => self.annotate("escalated", reason),
             NoticeKind::AwaitingApproval { response } => {
                 let steps: Vec<&str> = response.plan.steps.iter().map(|step| step.action.as_str()).collect();
                 self.annotate("awaiting_approval", &steps.join(", "));
