@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use aiops_core::time::plus;
 use aiops_core::{Disposition, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::approval::{Approval, ApprovalId, ApprovalOpened, ApprovalState, Settled};
+use super::locks::Locks;
 use super::reservation::{Reservation, Reserved, Run};
 use super::types::{
     Acquired, Begun, EpisodeKey, GuardState, JournalEntry, JournalState, KillSwitch, Lease, Opened, ReportId,
@@ -27,8 +27,6 @@ const MARKS_KEPT: usize = 20_000;
 const SETTLED_KEPT: usize = 1_000;
 /// Guards that stand tripped: one for each identity in a loop.
 const GUARDS_KEPT: usize = 10_000;
-/// Locks that are looked through for ended ones before the next is granted.
-const LEASES_SWEPT_ABOVE: usize = 1_000;
 
 /// One change of the state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +56,8 @@ pub(super) enum Change {
     Settled { id: ApprovalId, settled: ApprovalState },
     /// People were reminded of an approval.
     Reminded { id: ApprovalId, at: Timestamp },
+    /// Tokens up to this one may have been granted.
+    Tokens { until: u64 },
 }
 
 /// The answer to a call, and what it changes.
@@ -89,7 +89,7 @@ pub(super) struct Book {
     marks: VecDeque<Run>,
     resolved: HashMap<EpisodeKey, Timestamp>,
     resolved_order: VecDeque<EpisodeKey>,
-    leases: HashMap<String, Lease>,
+    locks: Locks,
     guards: BTreeMap<String, GuardState>,
     approvals: HashMap<ApprovalId, Approval>,
     /// The approvals of each report that is open, in the order in which they were asked for.
@@ -97,7 +97,6 @@ pub(super) struct Book {
     /// Approvals of closed reports, the oldest first.
     settled: VecDeque<ApprovalId>,
     opened: u64,
-    last_token: u64,
 }
 
 fn refused<A>(doing: &'static str, what: impl ToString, why: &'static str) -> Result<A, StoreError> {
@@ -195,43 +194,26 @@ impl Book {
     }
 
     pub(super) fn acquire(&mut self, key: String, holder: String, now: Timestamp, ttl: Duration) -> Decided<Acquired> {
-        if let Some(lease) = self.leases.get(&key).filter(|lease| now < lease.until) {
-            return Ok((Acquired::Held { holder: lease.holder.clone(), until: lease.until }, None));
-        }
-        if self.leases.len() > LEASES_SWEPT_ABOVE {
-            self.leases.retain(|_, lease| now < lease.until);
-        }
-        self.last_token = self.last_token.saturating_add(1);
-        let lease = Lease::new(key.clone(), holder, self.last_token, now, plus(now, ttl));
-        self.leases.insert(key, lease.clone());
-        Ok((Acquired::Granted(lease), None))
+        let block = self.locks.block_wanted();
+        let acquired = self.locks.acquire(key, holder, now, ttl);
+        let block = block.filter(|_| matches!(acquired, Acquired::Granted(_)));
+        Ok((acquired, block.map(|until| Change::Tokens { until })))
     }
 
     pub(super) fn release(&mut self, lease: &Lease) -> Decided<bool> {
-        let mine = self.leases.get(&lease.key).is_some_and(|held| held.token == lease.token);
-        if mine {
-            self.leases.remove(&lease.key);
-        }
-        Ok((mine, None))
+        Ok((self.locks.release(lease), None))
     }
 
     pub(super) fn renew(&mut self, lease: &Lease, now: Timestamp, ttl: Duration) -> Decided<Option<Lease>> {
-        let held = self.leases.get_mut(&lease.key).filter(|held| held.token == lease.token && now < held.until);
-        let renewed = held.map(|held| {
-            held.until = plus(now, ttl).max(held.until);
-            held.clone()
-        });
-        Ok((renewed, None))
+        Ok((self.locks.renew(lease, now, ttl), None))
     }
 
     pub(super) fn force_release(&mut self, key: &str) -> Decided<Option<Lease>> {
-        Ok((self.leases.remove(key), None))
+        Ok((self.locks.force_release(key), None))
     }
 
     pub(super) fn leases(&self, now: Timestamp) -> Decided<Vec<Lease>> {
-        let mut held: Vec<Lease> = self.leases.values().filter(|lease| now < lease.until).cloned().collect();
-        held.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok((held, None))
+        Ok((self.locks.held(now), None))
     }
 
     pub(super) fn begin(&self, entry: JournalEntry) -> Decided<Begun> {
@@ -343,18 +325,23 @@ impl Book {
         Ok((pending, None))
     }
 
+    /// The state of a process before is all here: none of the tokens that it may have granted is granted again.
+    pub(super) fn read_back(&mut self) {
+        self.locks.skip_written();
+    }
+
     /// Takes a change over. It holds no decision, so that a journal reads back to the same state.
     pub(super) fn apply(&mut self, change: Change) {
         match change {
             Change::Report { report } => self.opened_report(*report),
             Change::Closed { id, response } => self.closed_report(id, response.disposition),
             Change::Step { entry } => {
-                self.last_token = self.last_token.max(entry.token);
+                self.locks.skip_to(entry.token);
                 self.steps_of.entry(entry.report.clone()).or_default().push(entry.key());
                 self.steps.insert(entry.key(), Step::Whole(entry));
             }
             Change::State { key, token, change, .. } => {
-                self.last_token = self.last_token.max(token);
+                self.locks.skip_to(token);
                 if let Some(Step::Whole(entry)) = self.steps.get_mut(&key) {
                     (entry.token, entry.state) = (token, change);
                     let report = entry.report.clone();
@@ -388,6 +375,7 @@ impl Book {
                     approval.reminded_at = Some(at);
                 }
             }
+            Change::Tokens { until } => self.locks.block_written(until),
             Change::Kill { switch } => self.kill = switch,
             Change::Resolved { episode, at } => {
                 if self.resolved.insert(episode.clone(), at).is_none() {

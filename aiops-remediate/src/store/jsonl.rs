@@ -15,9 +15,9 @@ use super::book::{Book, Change, Decided};
 use super::memory::store_of_a_book;
 use super::*;
 
-/// The version of the lines: 2 knows approvals and guards. A file of a newer version is refused; an older
+/// The version of the lines: 2 knows approvals and guards, 3 blocks of tokens. A file of a newer version is refused; an older
 /// one is read, and its next lines are those of this version.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The first line of a file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,7 +83,8 @@ impl JsonlStore {
             }
             TryLockError::Error(error) => opening()(error),
         })?;
-        let (book, length, torn) = read_back(&mut file, path)?;
+        let (mut book, length, torn) = read_back(&mut file, path)?;
+        book.read_back();
         if torn.is_some() {
             file.set_len(length).map_err(opening())?;
         }

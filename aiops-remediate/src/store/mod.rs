@@ -3,6 +3,7 @@
 mod approval;
 mod book;
 mod jsonl;
+mod locks;
 mod memory;
 mod reservation;
 mod types;

@@ -3,6 +3,7 @@
 
 pub(crate) mod broken;
 pub(crate) mod careless;
+pub(crate) mod faulty;
 
 use std::path::PathBuf;
 

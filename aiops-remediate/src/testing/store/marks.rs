@@ -1,0 +1,95 @@
+//! Marks: cool-down and loop guard, all or none, given back.
+
+use std::time::Duration;
+
+use aiops_core::testing::{Violation, ensure};
+
+use super::sample::{IDENTITY, Sample, at};
+use super::{answer, same};
+use crate::store::{EpisodeKey, RemediationStore, Reservation, Reserved, Run, SnapshotQuery};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+const COOLS: &str = "`reserve` refuses what `Reservation::refusal` refuses: the cool-down";
+const LOOPS: &str = "`reserve` refuses what `Reservation::refusal` refuses: the loop guard";
+const ALL: &str = "`reserve` takes the marks of a plan, all or none";
+const AGAIN: &str = "asked again for the same report, `reserve` grants what was granted, and takes nothing twice";
+const BACK: &str =
+    "`give_back` gives back the mark of this report, action and target, whenever it was taken, and no other";
+const READ: &str = "a snapshot holds the marks that its query wants, as they were taken, the oldest first";
+
+/// What a snapshot shows to whoever asks for every mark.
+pub(super) async fn all_marks(store: &dyn RemediationStore, sample: &Sample) -> Result<Vec<Run>, Violation> {
+    let episode = EpisodeKey::of(&sample.record(1).triaged.event);
+    let query = SnapshotQuery::new(episode, "nobody", Vec::new(), at(0)).all(true);
+    Ok(answer("snapshot", store.snapshot(&query)).await?.runs)
+}
+
+pub(super) async fn reserve(
+    store: &dyn RemediationStore,
+    reservation: &Reservation,
+    granted: bool,
+    line: &'static str,
+    when: &str,
+) -> Result<(), Violation> {
+    let reserved = answer("reserve", store.reserve(reservation)).await?;
+    ensure((reserved == Reserved::Granted) == granted, line, || format!("{when}: {reserved:?}"))
+}
+
+pub(super) async fn check(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Violation> {
+    let cooldown = Some(Duration::from_secs(300));
+    let ask = |runs: Vec<Run>| Reservation::new(runs.into_iter().map(|run| (run, cooldown)).collect(), Some((2, HOUR)));
+    let first = sample.run(1, "cart-1", 0);
+    reserve(store, &ask(vec![first.clone()]), true, COOLS, "the first").await?;
+    reserve(store, &ask(vec![first.clone()]), true, AGAIN, "the same report").await?;
+    same(&all_marks(store, sample).await?, &vec![first.clone()], AGAIN, "marks")?;
+    let both = ask(vec![sample.run(2, "cart-2", 299), sample.run(2, "cart-1", 299)]);
+    reserve(store, &both, false, COOLS, "one of two cools down").await?;
+    same(&all_marks(store, sample).await?, &vec![first], ALL, "a refused plan left marks")?;
+    let second = sample.run(2, "cart-1", 300);
+    reserve(store, &ask(vec![second.clone()]), true, COOLS, "the cool-down is exactly over").await?;
+
+    let third = sample.run(3, "cart-3", 1_000);
+    reserve(store, &ask(vec![third.clone()]), false, LOOPS, "two reports acted on the identity").await?;
+    answer("give_back", store.give_back(&sample.report(1), &second)).await?;
+    answer("give_back", store.give_back(&sample.report(2), &sample.run(2, "cart-9", 300))).await?;
+    reserve(store, &ask(vec![third.clone()]), false, BACK, "nobody gave its own mark back").await?;
+    let later = sample.run(2, "cart-1", 900);
+    answer("give_back", store.give_back(&sample.report(2), &later)).await?;
+    answer("give_back", store.give_back(&sample.report(2), &later)).await?;
+    reserve(store, &ask(vec![third.clone()]), true, BACK, "its mark was given back").await?;
+    let grown = ask(vec![third, sample.run(3, "cart-4", 1_000)]);
+    reserve(store, &grown, true, AGAIN, "one more mark of the same report").await?;
+    let marks = all_marks(store, sample).await?.len();
+    ensure(marks == 3, AGAIN, || format!("{marks} marks instead of 3"))
+}
+
+pub(super) async fn read(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Violation> {
+    let runs: Vec<Run> = (0..3).map(|n| sample.run(n, "cart-1", n * 10)).collect();
+    let mut scaled = sample.run(3, "cart-1", 30);
+    scaled.action = sample.scale.clone();
+    "another".clone_into(&mut scaled.identity);
+    scaled.blast_radius = None;
+    for run in runs.iter().chain([&scaled]) {
+        reserve(store, &Reservation::new(vec![(run.clone(), None)], None), true, ALL, "nothing stands in the way")
+            .await?;
+    }
+    let episode = EpisodeKey::of(&sample.record(1).triaged.event);
+    let query = |identity: &str, actions: &[&str], since| {
+        SnapshotQuery::new(episode.clone(), identity, actions.iter().map(|&a| a.to_owned()).collect(), at(since))
+    };
+    let every: Vec<Run> = runs.iter().cloned().chain([scaled.clone()]).collect();
+    let cases = [
+        ("of the identity", query(IDENTITY, &[], 0), runs.clone()),
+        ("since a mark's own time", query(IDENTITY, &[], 10), runs.iter().skip(1).cloned().collect()),
+        ("of an action", query("nobody", &["scale_deployment"], 0), vec![scaled]),
+        ("of identity or action", query(IDENTITY, &["scale_deployment"], 0), every.clone()),
+        ("all", query("nobody", &[], 0).all(true), every.clone()),
+        ("all since the second", query("nobody", &[], 10).all(true), every.into_iter().skip(1).collect()),
+        ("of nobody", query("nobody", &[], 0), Vec::new()),
+    ];
+    for (what, query, wanted) in cases {
+        same(&answer("snapshot", store.snapshot(&query)).await?.runs, &wanted, READ, what)?;
+    }
+    Ok(())
+}
