@@ -16,6 +16,8 @@ import xllamacpp
 
 parameters = xllamacpp.CommonParams()
 parameters.model.path = model
+# What replies say of it, in place of a path of this machine.
+parameters.model_alias = {"smollm2"}
 parameters.n_ctx = 4096
 parameters.n_parallel = 1
 parameters.cpuparams.n_threads = 1

@@ -1,4 +1,4 @@
-//! Rows 31 to 42 of the faults that users of other tools reported, one test each; row 42 is the evaluation's.
+//! Rows 31 to 42 of the faults that users of other tools reported, one test each.
 #![allow(clippy::unwrap_used)]
 
 mod scripted;
@@ -141,6 +141,58 @@ async fn row_41_prompt_and_schema_ask_for_the_same_keys_and_names() {
     assert!(told.contains("confidence (number)") && schema.json().contains("\"confidence\":{\"type\":\"number\""));
     for entry in menu().entries() {
         assert!(preview.system.contains(&format!("- {}: ", entry.name)) && schema.json().contains(entry.name.as_str()));
+    }
+}
+
+/// Equal incidents for each model, and for each what passed, what it cost and how long it took.
+#[cfg(feature = "evaluate")]
+#[tokio::test]
+async fn row_42_models_are_compared_on_the_same_recorded_incidents_with_pass_cost_and_latency() {
+    use aiops_core::testing::samples;
+    use aiops_llm::cassette::{Cassette, Recorder};
+    use aiops_llm::evaluate::{Evaluation, IncidentSet, RecordedIncident};
+    use aiops_llm::{ModelPrice, Prices};
+
+    let incident = |name: &str| {
+        let event = samples::event("checkout", name, Timestamp::UNIX_EPOCH);
+        let context = samples::context(&event);
+        let mut incident = RecordedIncident::new(name, event, context);
+        incident.expected = serde_json::from_str(r#"{"causes": [{"required": ["v2"]}]}"#).unwrap();
+        incident
+    };
+    let mut set = IncidentSet::default();
+    set.incidents = ["first", "second", "third"].map(incident).into();
+    set.menu = Some(menu());
+    let folder = std::env::temp_dir().join(format!("aiops-row-42-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let wrong = GOOD.replace("v2 [deploy:1]", "the moon [deploy:1]");
+    let mut compared = Vec::new();
+    for (name, replies) in [("right", [GOOD, GOOD, GOOD]), ("worse", [GOOD, &wrong, "prose"])] {
+        let tape = folder.join(name);
+        let triager = |model: Box<dyn aiops_llm::ChatModel>| {
+            let prices = Prices::default().model("scripted-1", ModelPrice::new(1.0, 10.0));
+            LlmTriager::builder(model, menu()).salt("t").cache_for(Duration::ZERO).attempts(1).prices(prices).build()
+        };
+        let model = Recorder::to_file(Scripted::new(replies.map(say)), &tape).unwrap();
+        let live = Evaluation::default().run(&triager(Box::new(model)).unwrap(), &set).await;
+        let replayed = triager(Box::new(Cassette::open(&tape).unwrap())).unwrap();
+        let replayed = Evaluation::default().run(&replayed, &set).await;
+        assert_eq!((replayed.valid, replayed.top1, replayed.cost), (live.valid, live.top1, live.cost), "{name}");
+        compared.push(replayed);
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+    let asked = |report: &aiops_llm::evaluate::EvaluationReport| -> Vec<String> {
+        report.scores.iter().map(|score| score.incident.clone()).collect()
+    };
+    assert_eq!(asked(&compared[0]), ["first", "second", "third"]);
+    assert_eq!(asked(&compared[0]), asked(&compared[1]), "the same incidents");
+    assert_eq!(compared.iter().map(|report| report.top1.hits).collect::<Vec<_>>(), [3, 1]);
+    for report in &compared {
+        let table = report.to_markdown();
+        for row in ["valid answers", "first cause right", "latency", "tokens", "cost"] {
+            assert!(table.contains(row), "{row}: {table}");
+        }
+        assert!(report.cost.dollars > 0.0 && report.latency.is_some());
     }
 }
 

@@ -15,6 +15,8 @@ pub mod model;
 pub(crate) mod page;
 pub mod petshop;
 pub mod quickstart;
+#[cfg(feature = "model")]
+pub mod record;
 pub mod replay;
 
 /// Every Rust block of the README and of the guides is a test of this crate.

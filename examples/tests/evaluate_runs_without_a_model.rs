@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use aiops_examples::evaluate::args::Options;
-use aiops_examples::evaluate::{Outcome, run, triager};
+use aiops_examples::evaluate::settings::TriagerSettings;
+use aiops_examples::evaluate::{Outcome, run};
 use aiops_examples::features::workspace_root;
 use aiops_examples::incidents::{SEED, incidents, menu, write};
 use aiops_llm::cassette::Recorder;
@@ -167,7 +168,7 @@ async fn a_recorded_model_is_evaluated_without_the_model() {
     }
     let set = IncidentSet::open(&incidents).unwrap();
     let recorder = Recorder::to_file(Gullible, incidents.join("cassette.jsonl")).unwrap();
-    let recording = triager(recorder, set.menu.clone().unwrap()).unwrap();
+    let recording = TriagerSettings::default().triager(recorder, set.menu.clone().unwrap()).unwrap();
     let live = Evaluation::default().run(&recording, &set).await;
     assert_eq!(live.valid.hits, 88);
     let tape = std::fs::read_to_string(incidents.join("cassette.jsonl")).unwrap();

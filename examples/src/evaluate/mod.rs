@@ -4,24 +4,23 @@
 pub mod args;
 mod page;
 mod plots;
+pub mod settings;
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
-use aiops_core::{ActionMenu, Channel, Triager, error_chain};
+use aiops_core::{Channel, Triager, error_chain};
+use aiops_llm::RuleTriager;
 use aiops_llm::cassette::Cassette;
 use aiops_llm::evaluate::{Evaluation, EvaluationReport, IncidentSet};
-use aiops_llm::{Budget, ChatModel, InvalidTriager, LlmTriager, RuleTriager};
 use serde_json::json;
 
 use self::args::Options;
+use self::settings::TriagerSettings;
 
-/// The salt of prompts that are recorded for an evaluation: equal salts, equal prompts.
-const SALT: &str = "evaluation";
 /// Recorded replies of a model, beside the incidents.
-const CASSETTE: &str = "cassette.jsonl";
+pub(crate) const CASSETTE: &str = "cassette.jsonl";
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,21 +73,13 @@ fn triagers(options: &Options, set: &IncidentSet) -> Result<Vec<Box<dyn Triager>
     let cassette = options.incidents.join(CASSETTE);
     if cassette.exists() {
         let cassette = Cassette::open(cassette).map_err(|error| error_chain(&error))?;
-        triagers.push(Box::new(triager(cassette, menu).map_err(|error| error_chain(&error))?));
+        let settings = TriagerSettings::of(&options.incidents)?;
+        triagers.push(Box::new(settings.triager(cassette, menu).map_err(|error| error_chain(&error))?));
     }
     Ok(triagers)
 }
 
-/// The triager of an evaluation: what is recorded through it is found again by the program.
-///
-/// # Errors
-/// [`InvalidTriager`]: a menu that no schema holds.
-pub fn triager(model: impl ChatModel, menu: ActionMenu) -> Result<LlmTriager, InvalidTriager> {
-    let builder = LlmTriager::builder(model, menu).salt(SALT).cache_for(Duration::ZERO);
-    builder.budget(Budget::unlimited()).build()
-}
-
-fn table(report: &EvaluationReport, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn table(report: &EvaluationReport, out: &mut dyn Write) -> io::Result<()> {
     let rows = report.rows();
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     writeln!(out, "{}", title(report))?;

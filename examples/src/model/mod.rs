@@ -56,6 +56,9 @@ impl ModelSettings {
         if let Some(bytes) = self.max_evidence {
             builder = builder.max_evidence_bytes(bytes);
         }
+        if let Some(tokens) = self.max_output {
+            builder = builder.max_output_tokens(tokens);
+        }
         if self.bounded { builder.bounded_schema() } else { builder }
     }
 

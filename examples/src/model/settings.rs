@@ -1,5 +1,6 @@
 //! Which model is asked: from the environment, or from arguments, which win.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use aiops_llm::adapters::{Anthropic, InvalidEndpoint, ModelEndpoint, Ollama, OpenAiChat, OpenAiResponses};
@@ -16,6 +17,7 @@ The model that is asked, by options or by the environment (options win):
   --effort E            AIOPS_MODEL_EFFORT        how much it thinks first (low); the provider's default if not given
   --timeout SECONDS     AIOPS_MODEL_TIMEOUT       for one report (default 60)
   --max-evidence BYTES  AIOPS_MODEL_MAX_EVIDENCE  of evidence in a prompt (default 16384)
+  --max-output TOKENS   AIOPS_MODEL_MAX_OUTPUT    of a reply, thoughts included (default 4096)
   --bounded             AIOPS_MODEL_BOUNDED=1     lengths in the schema, for a small local model
 The key stands in the environment only: ANTHROPIC_API_KEY or OPENAI_API_KEY for the provider's own address,
 AIOPS_MODEL_KEY for a URL that you name; a local server needs none.";
@@ -31,7 +33,7 @@ const PROVIDERS: &str = "anthropic, openai, openai-responses or ollama";
 pub struct ModelArguments(Vec<(&'static str, String)>);
 
 /// An option and its variable.
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 9] = [
     ("--provider", "AIOPS_MODEL_PROVIDER"),
     ("--model", "AIOPS_MODEL_ID"),
     ("--url", "AIOPS_MODEL_URL"),
@@ -39,6 +41,7 @@ const NAMES: [(&str, &str); 8] = [
     ("--effort", "AIOPS_MODEL_EFFORT"),
     ("--timeout", "AIOPS_MODEL_TIMEOUT"),
     ("--max-evidence", "AIOPS_MODEL_MAX_EVIDENCE"),
+    ("--max-output", "AIOPS_MODEL_MAX_OUTPUT"),
     ("--bounded", "AIOPS_MODEL_BOUNDED"),
 ];
 
@@ -87,8 +90,9 @@ impl ModelArguments {
         let seconds = number("--timeout", said("--timeout"))?;
         Ok(ModelSettings {
             adapter,
-            timeout: seconds.map_or(TIMEOUT, |seconds| Duration::from_secs(seconds as u64)),
+            timeout: seconds.map_or(TIMEOUT, Duration::from_secs),
             max_evidence: number("--max-evidence", said("--max-evidence"))?,
+            max_output: number("--max-output", said("--max-output"))?,
             bounded: said("--bounded").is_some_and(|value| value != "0"),
         })
     }
@@ -104,6 +108,8 @@ pub struct ModelSettings {
     pub timeout: Duration,
     /// Bytes of evidence in a prompt; the library's default if none.
     pub max_evidence: Option<usize>,
+    /// Tokens of a reply; the library's default if none.
+    pub max_output: Option<u32>,
     /// Whether the schema bounds lengths.
     pub bounded: bool,
 }
@@ -175,10 +181,10 @@ fn named(option: &str) -> String {
     format!("{variable} (or {option})")
 }
 
-fn number(option: &str, value: Option<String>) -> Result<Option<usize>, String> {
+fn number<T: FromStr + Default + PartialEq>(option: &str, value: Option<String>) -> Result<Option<T>, String> {
     let Some(value) = value else { return Ok(None) };
     match value.parse() {
-        Ok(number) if number > 0 => Ok(Some(number)),
+        Ok(number) if number != T::default() => Ok(Some(number)),
         _ => Err(format!("{} wants a whole number above 0, not {value:?}", named(option))),
     }
 }
