@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use aiops_core::{ContextItem, DetectionEvent, Redactions, Status, TriageRequest, text};
+use aiops_core::{ContextItem, DetectionEvent, Redactions, ServiceName, Status, TriageRequest, text};
 use serde::Serialize;
 
 use super::{EvidenceTooLarge, Hide};
@@ -22,6 +22,7 @@ const LABELS: usize = 12;
 struct Line<'a> {
     id: &'a str,
     trust: &'static str,
+    /// None where it is that of the event that asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +54,8 @@ impl Lines {
             lines.truncate(EVENTS);
         }
         lines.extend(writer.labels(&request.event).map(|line| ("labels".to_owned(), line)));
-        lines.extend(request.context.items.iter().map(|each| (each.kind.as_str().to_owned(), writer.item(each))));
+        let own = &request.event.service;
+        lines.extend(request.context.items.iter().map(|each| (each.kind.as_str().to_owned(), writer.item(each, own))));
         writer.found.record();
         let before = lines.len();
         lines.retain(|(_, line)| !line.contains(nonce));
@@ -157,7 +159,7 @@ impl Writer<'_> {
         (!text.is_empty()).then(|| encode(&line))
     }
 
-    fn item(&mut self, item: &ContextItem) -> String {
+    fn item(&mut self, item: &ContextItem, own: &ServiceName) -> String {
         let trust = match item.trust {
             aiops_core::Trust::System => "system",
             aiops_core::Trust::Operator => "operator",
@@ -166,7 +168,11 @@ impl Writer<'_> {
         encode(&Line {
             id: &item.id,
             trust,
-            service: item.service.as_ref().map(|service| self.line(service.as_str(), 120)),
+            service: item
+                .service
+                .as_ref()
+                .filter(|service| *service != own)
+                .map(|service| self.line(service.as_str(), 120)),
             at: item.at.map(|at| at.to_string()),
             text: self.line(&item.text, VALUE),
         })

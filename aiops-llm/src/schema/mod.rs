@@ -113,17 +113,11 @@ fn schema(menu: &ActionMenu, [summary, causes, evidence, actions]: [Bounds; 4]) 
         return Err(MenuTooLarge::Chars { names: names.len(), chars, max: MAX_CHARS });
     }
     let properties = [
-        ("summary", text("What happened, in two or three sentences of plain text.", summary)),
-        (
-            "likely_causes",
-            list("Likely causes, the likeliest first.", &text("One cause, in one sentence.", causes), causes),
-        ),
-        (
-            "evidence",
-            list("Ids of the evidence that the causes rest on.", &text("An id, as given.", evidence), evidence),
-        ),
-        ("recommended_actions", list("Actions of the menu that would help; may be empty.", &one_of(&names), actions)),
-        ("confidence", plain("number", "From 0 to 1: how probable it is that the first cause is the true one.")),
+        ("summary", text("What happened, in plain text.", summary)),
+        ("likely_causes", list("The likeliest first.", &text("One sentence.", causes), causes)),
+        ("evidence", list("Ids of the lines that the causes rest on.", &text("An id as given.", evidence), evidence)),
+        ("recommended_actions", list("Actions of the menu; may be empty.", &one_of(&names), actions)),
+        ("confidence", plain("number", "From 0 to 1: that the first cause is the true one.")),
         ("needs_human", plain("boolean", "Whether a person must decide.")),
     ];
     let required = joined(properties.iter().map(|(key, _)| format!("\"{key}\"")));
