@@ -5,6 +5,7 @@
 //!
 //! | feature | what it is for |
 //! |---|---|
+//! | `client` | channels to people over HTTP, on the client that the host passes in: any webhook (signed), Slack, PagerDuty |
 //! | `sim` | a simulated cluster with handlers for the field report's five actions: for tests and examples |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -12,6 +13,9 @@
 mod audit;
 mod catalogue;
 mod dispatcher;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub mod notify;
 pub mod parameters;
 mod plan;
 mod policy;

@@ -61,6 +61,20 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; DIGEST] {
     digest
 }
 
+/// HMAC-SHA256 of the parts, one after the other.
+#[cfg(any(test, feature = "client"))]
+pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; DIGEST] {
+    let mut block = [0_u8; BLOCK];
+    if key.len() > BLOCK {
+        block[..DIGEST].copy_from_slice(&sha256(&[key]));
+    } else {
+        block[..key.len()].copy_from_slice(key);
+    }
+    let (inner, outer) = (block.map(|byte| byte ^ 0x36), block.map(|byte| byte ^ 0x5c));
+    let message: Vec<&[u8]> = std::iter::once(&inner[..]).chain(parts.iter().copied()).collect();
+    sha256(&[&outer, &sha256(&message)])
+}
+
 fn compress(state: &mut [u32; 8], block: &[u8; BLOCK]) {
     let mut w = [0_u32; 64];
     for (word, four) in w.iter_mut().zip(block.chunks_exact(4)) {
@@ -130,6 +144,32 @@ mod tests {
         let bytes: Vec<u8> = (0..=200).collect();
         let digests: Vec<u8> = (0..=200).flat_map(|n| sha256(&[&bytes[..n]])).collect();
         assert_eq!(of(&digests), "64ef7c229fce2408b5336b6a542fea0e078c3a87d2da85cb3fc52e2008b65021");
+    }
+
+    /// Test cases 1, 2, 3 and 6 of RFC 4231.
+    #[test]
+    fn the_published_macs() {
+        let long = [0xaa; 131];
+        for (key, text, mac) in [
+            (&[0x0b; 20][..], &b"Hi There"[..], "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+            (
+                b"Jefe",
+                b"what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (&[0xaa; 20], &[0xdd; 50], "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"),
+            (
+                &long,
+                b"Test Using Larger Than Block-Size Key - Hash Key First",
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+        ] {
+            assert_eq!(hex(&hmac(key, &[text])), mac);
+        }
+        assert_eq!(
+            hmac(b"Jefe", &[b"what do ya ", b"want for nothing?"]),
+            hmac(b"Jefe", &[b"what do ya want for nothing?"])
+        );
     }
 
     #[test]

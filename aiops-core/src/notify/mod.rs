@@ -67,6 +67,21 @@ pub enum NoticeKind {
     Resolved,
 }
 
+impl NoticeKind {
+    /// The kind's name in JSON.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Announced { .. } => "announced",
+            Self::Updated { .. } => "updated",
+            Self::Suppressed { .. } => "suppressed",
+            Self::Escalated { .. } => "escalated",
+            Self::AwaitingApproval { .. } => "awaiting_approval",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
 /// One message to people. Every channel uses `incident_id` as its own dedup key, so that an
 /// escalation updates the page that the announcement opened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
