@@ -6,6 +6,7 @@
 //! | feature | what it is for |
 //! |---|---|
 //! | `client` | channels to people over HTTP, on the client that the host passes in: any webhook (signed), Slack, PagerDuty |
+//! | `review` | the weekly review of an audit log: what passed the threshold, verdicts, calibration of each model |
 //! | `sim` | a simulated cluster with handlers for the field report's five actions: for tests and examples |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -19,6 +20,9 @@ pub mod notify;
 pub mod parameters;
 mod plan;
 mod policy;
+#[cfg(feature = "review")]
+#[cfg_attr(docsrs, doc(cfg(feature = "review")))]
+pub mod review;
 mod sha256;
 #[cfg(feature = "sim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sim")))]

@@ -204,7 +204,7 @@ fn no_secret_enters_and_the_inputs_can_be_read_back() {
     let entries = [
         AuditEntry::decision(&record, &Redactor::default()),
         AuditEntry::answer(&triaged, &response, &Redactor::default()),
-        AuditEntry::kill_switch(&KillSwitch::on("jane@example.org", "password=hunter2", at(0)), &Redactor::default()),
+        AuditEntry::kill_switch(&KillSwitch::on("jane", "password=hunter2", at(0)), &Redactor::default()),
     ];
     for entry in &entries {
         let text = AuditChain::default().next(entry).unwrap().text;

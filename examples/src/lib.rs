@@ -18,6 +18,7 @@ pub mod quickstart;
 #[cfg(feature = "model")]
 pub mod record;
 pub mod replay;
+pub mod review;
 
 /// Every Rust block of the README and of the guides is a test of this crate.
 #[cfg(doctest)]

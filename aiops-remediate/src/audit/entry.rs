@@ -272,11 +272,11 @@ impl AuditEntry {
         Self::new(AuditKind::KillSwitch, switch.at).said(word, &switch.by, &switch.reason, redactor)
     }
 
-    /// Whose word it was, and why.
+    /// Whose word it was, and why. The name is not redacted: an audit that does not say who is none.
     #[must_use]
     pub fn said(mut self, word: &str, by: &str, reason: &str, redactor: &Redactor) -> Self {
-        let shown = |text: &str| (!text.is_empty()).then(|| redactor.redact(text).text.into_owned());
-        (self.word, self.by, self.reason) = (Some(word.to_owned()), shown(by), shown(reason));
+        let reason = (!reason.is_empty()).then(|| redactor.redact(reason).text.into_owned());
+        (self.word, self.by, self.reason) = (Some(word.to_owned()), Some(by.to_owned()), reason);
         self
     }
 
