@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tracing::Instrument;
 
+use crate::chat::span;
 use crate::{ChatError, ChatModel, ChatRequest, OutputSchema};
 
 const SCHEMA: &str = r#"{"type":"object","properties":{"x":{"type":"string","enum":["alpha"]}},"required":["x"],"additionalProperties":false}"#;
@@ -40,7 +42,10 @@ pub enum Enforced {
 pub async fn enforces_schema(model: &dyn ChatModel) -> Result<Enforced, ChatError> {
     let schema = Arc::new(OutputSchema::known("canary", SCHEMA.to_owned()));
     let request = ChatRequest::new(SYSTEM, USER).schema(schema).max_output_tokens(MAX_TOKENS).timeout(TIMEOUT);
-    let reply = model.complete(&request).await?;
+    let span = span::of(model, &request);
+    let outcome = model.complete(&request).instrument(span.clone()).await;
+    span::record(&span, &outcome);
+    let reply = outcome?;
     let text = reply.text.trim();
     let found = match serde_json::from_str::<Value>(text) {
         _ if text.is_empty() => Enforced::NotKnown,

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use metrics::{
@@ -28,7 +27,21 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// A tracing subscriber that keeps every line. Clones share them.
+/// One span that was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpanLine {
+    /// How loud.
+    pub level: Level,
+    /// From which module, or what it names instead.
+    pub target: String,
+    /// Its name.
+    pub name: &'static str,
+    /// Its fields that have a value, as text; the last value of each.
+    pub fields: BTreeMap<&'static str, String>,
+}
+
+/// A tracing subscriber that keeps every line and every span. Clones share them.
 ///
 /// ```
 /// let log = aiops_core::testing::LogRecorder::default();
@@ -38,7 +51,7 @@ pub struct LogLine {
 #[derive(Debug, Clone, Default)]
 pub struct LogRecorder {
     lines: Arc<Mutex<Vec<LogLine>>>,
-    spans: Arc<AtomicU64>,
+    spans: Arc<Mutex<Vec<SpanLine>>>,
 }
 
 impl LogRecorder {
@@ -46,6 +59,22 @@ impl LogRecorder {
     #[must_use]
     pub fn lines(&self) -> Vec<LogLine> {
         lock(&self.lines).clone()
+    }
+
+    /// The spans that were opened, in order.
+    #[must_use]
+    pub fn spans(&self) -> Vec<SpanLine> {
+        lock(&self.spans).clone()
+    }
+}
+
+impl Visit for SpanLine {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.fields.insert(field.name(), value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.fields.insert(field.name(), format!("{value:?}"));
     }
 }
 
@@ -74,11 +103,23 @@ impl Subscriber for LogRecorder {
         true
     }
 
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(self.spans.fetch_add(1, Ordering::Relaxed) + 1)
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        let metadata = attributes.metadata();
+        let (level, target) = (*metadata.level(), metadata.target().to_owned());
+        let mut opened = SpanLine { level, target, name: metadata.name(), fields: BTreeMap::new() };
+        attributes.record(&mut opened);
+        let mut spans = lock(&self.spans);
+        spans.push(opened);
+        // Its place, counted from 1: an id is not 0.
+        span::Id::from_u64(spans.len() as u64)
     }
 
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record(&self, id: &span::Id, values: &span::Record<'_>) {
+        let place = usize::try_from(id.into_u64() - 1).unwrap_or(usize::MAX);
+        if let Some(span) = lock(&self.spans).get_mut(place) {
+            values.record(span);
+        }
+    }
 
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 

@@ -25,5 +25,5 @@ pub use self::clock::ManualClock;
 pub use self::conformance::*;
 pub use self::fakes::{RecordingNotifier, RecordingResponder, ScriptedDetector, ScriptedTriager};
 pub use self::handler::{Effect, ExecuteScript, FakeWorld, ScriptedHandler};
-pub use self::host::{LogLine, LogRecorder, MetricRecorder};
+pub use self::host::{LogLine, LogRecorder, MetricRecorder, SpanLine};
 pub use self::violation::{Violation, ensure};

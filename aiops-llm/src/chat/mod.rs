@@ -4,6 +4,7 @@
 //! or gives up stands above it, so that there is one budget for it all.
 
 mod error;
+pub(crate) mod span;
 
 use std::fmt;
 use std::sync::Arc;

@@ -6,9 +6,10 @@ use aiops_core::plugin::{Fault, guarded};
 use aiops_core::time::{plus, since};
 use aiops_core::{Fingerprint, TriageReport, TriageRequest, text};
 use jiff::Timestamp;
+use tracing::Instrument;
 
 use super::{Answer, AskError, LlmTriager, Spent};
-use crate::chat::{ChatError, ChatErrorKind, ChatReply, ChatRequest, Usage};
+use crate::chat::{ChatError, ChatErrorKind, ChatReply, ChatRequest, Usage, span};
 use crate::check::{self, Violation};
 use crate::prompt::{EvidenceTooLarge, Hide};
 use crate::reply::{ReplyError, read_reply};
@@ -106,13 +107,20 @@ impl LlmTriager {
         let cost = self.prices.cost(self.model.model(), most);
         let service = request.event.service.as_str();
         let reservation = self.spending.reserve(&self.settings.budget, service, most.total(), cost, started)?;
-        let outcome = guarded(&*self.clock, plus(started, chat.timeout).min(deadline), self.model.complete(chat)).await;
+        let until = plus(started, chat.timeout).min(deadline);
+        let span = span::of(&*self.model, chat);
+        let asked = self.model.complete(chat).instrument(span.clone());
+        let outcome = guarded(&*self.clock, until, asked).await;
         let now = self.clock.now();
         let outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(Fault::Panicked(_)) => return Err(AskError::Panicked),
+            Err(Fault::Panicked(_)) => {
+                span.record("error.type", "panic");
+                return Err(AskError::Panicked);
+            }
             Err(_) => Err(ChatError::new(self.model.provider(), ChatErrorKind::Timeout)),
         };
+        span::record(&span, &outcome);
         let usage = match &outcome {
             Ok(reply) => reply.usage,
             Err(error) => error.usage,
