@@ -1,7 +1,8 @@
 //! From a provider's refusal to the kind of failure that it is.
 //!
 //! Decided by status and code, never by a message: providers reword those. Sources: the error tables of the
-//! Messages API and of OpenAI's API, llama.cpp's `server` and Ollama's API documentation.
+//! Messages API and of OpenAI's API, llama.cpp's `server` and Ollama's API documentation. There is one exception: a
+//! request that is too long has no code at most providers, so that a refusal is looked at for their words for it.
 
 use std::time::Duration;
 
@@ -45,6 +46,34 @@ const CODES: [(&str, ChatErrorKind); 26] = [
     ("api_error", ChatErrorKind::Server),
 ];
 
+/// How providers say that a request is too long, in small letters. Words that are missing here leave the error what its
+/// status says.
+const TOO_LONG: [&str; 11] = [
+    // Anthropic: "prompt is too long: 208310 tokens > 200000 maximum", and with the reply's tokens "input length and
+    // `max_tokens` exceed context limit: 190000 + 20000 > 200000" (claude-code issues 12186 and 62560).
+    "prompt is too long",
+    "exceed context limit",
+    // OpenAI, vLLM, DeepSeek, OpenRouter: "This model's maximum context length is 16384 tokens. However, you requested
+    // 122946 tokens" (vllm issue 20409, fast-agent issue 621).
+    "maximum context length",
+    // vLLM: "The decoder prompt (length 5000) is longer than the maximum model length of 4096".
+    "maximum model length",
+    // OpenAI: "Your input exceeds the context window of this model".
+    "exceeds the context window",
+    // Bedrock: "Input is too long for requested model."
+    "input is too long",
+    // Gemini: "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575)".
+    "exceeds the maximum number of tokens",
+    // xAI: "This model's maximum prompt length is 131072 but the request contains 537812 tokens".
+    "maximum prompt length",
+    // Groq: "Please reduce the length of the messages or completion".
+    "reduce the length of the messages",
+    // Ollama: "prompt too long; exceeded max context length by 12 tokens".
+    "max context length",
+    // Text Generation Inference: "`inputs` tokens + `max_new_tokens` must be <= 4096".
+    "`inputs` tokens",
+];
+
 /// What a provider says of its error, as far as it is read.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Problem {
@@ -52,6 +81,9 @@ pub(super) struct Problem {
     error: Option<Value>,
     #[serde(default)]
     request_id: Option<Value>,
+    /// Beside no `error`: vLLM before 0.11, Bedrock.
+    #[serde(default)]
+    message: Option<Value>,
 }
 
 impl Problem {
@@ -67,7 +99,7 @@ impl Problem {
 
     /// An error that is a value of an answer.
     pub(super) fn of(error: Value) -> Self {
-        Self { error: Some(error), request_id: None }
+        Self { error: Some(error), ..Self::default() }
     }
 
     /// Its codes, the most exact first.
@@ -86,7 +118,16 @@ impl Problem {
 
     fn kind(&self, status: Option<u16>) -> ChatErrorKind {
         let known = |code: &str| CODES.iter().find(|(known, _)| *known == code).map(|(_, kind)| *kind);
-        self.codes().find_map(known).unwrap_or_else(|| of_status(status.or_else(|| self.status())))
+        match self.codes().find_map(known).unwrap_or_else(|| of_status(status.or_else(|| self.status()))) {
+            ChatErrorKind::Refused if self.says_too_long() => ChatErrorKind::ContextTooLong,
+            kind => kind,
+        }
+    }
+
+    fn says_too_long(&self) -> bool {
+        let within = self.error.as_ref().map(|error| error.get("message").unwrap_or(error));
+        let message = within.or(self.message.as_ref()).and_then(Value::as_str).unwrap_or_default().to_lowercase();
+        TOO_LONG.iter().any(|words| message.contains(words))
     }
 
     /// The error that this is, of an answer with this status, or of one that had status 200 (`None`).
@@ -217,6 +258,34 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_request_that_is_too_long_is_known_by_the_words_of_each_provider() {
+        let said = |message: &str, kind: &str, code: Value| json!({"message": message, "type": kind, "param": null, "code": code});
+        let vllm = "This model's maximum context length is 16384 tokens. However, you requested 122946 tokens (112946 in the messages, 10000 in the completion). Please reduce the length of the messages or completion.";
+        for body in [
+            json!({"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 208310 tokens > 200000 maximum"}, "request_id": "req_011CVQe1dLrGNMJyE1ghG1av"}),
+            json!({"type": "error", "error": {"type": "invalid_request_error", "message": "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length or `max_tokens` and try again"}}),
+            json!({"object": "error", "message": vllm, "type": "BadRequestError", "param": null, "code": 400}),
+            json!({"error": said(vllm, "BadRequestError", json!(400))}),
+            json!({"error": said(vllm, "invalid_request_error", json!("invalid_request_error"))}),
+            json!({"error": said("m", "invalid_request_error", json!("context_length_exceeded"))}),
+            json!({"error": {"code": 400, "message": "request (9031 tokens) exceeds the available context size (4096 tokens), try increasing it", "type": "exceed_context_size_error"}}),
+            json!({"error": said("Your input exceeds the context window of this model. Please adjust your input and try again.", "invalid_request_error", json!(null))}),
+            json!({"message": "Input is too long for requested model."}),
+            json!({"error": "prompt too long; exceeded max context length by 12 tokens"}),
+        ] {
+            let error = error(400, &body);
+            assert_eq!(error.kind, ChatErrorKind::ContextTooLong, "{body}");
+            assert!(!error.is_retryable() && !error.kind.is_configuration());
+            assert!(!error.to_string().contains("122946"), "the message itself is not kept: {error}");
+        }
+        // A refusal of another kind stays one, and no words turn a wrong key into a long request.
+        let setting = json!({"error": said("max_tokens must be at least 1, got -186.", "BadRequestError", json!(400))});
+        assert_eq!(error(400, &setting).kind, ChatErrorKind::Refused);
+        assert_eq!(error(401, &json!({"error": {"message": "prompt is too long"}})).kind, ChatErrorKind::Auth);
+        assert_eq!(error(500, &json!({"error": {"message": "prompt is too long"}})).kind, ChatErrorKind::Server);
     }
 
     #[test]
