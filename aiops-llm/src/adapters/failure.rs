@@ -50,7 +50,7 @@ const CODES: [(&str, ChatErrorKind); 26] = [
 /// status says.
 const TOO_LONG: [&str; 11] = [
     // Anthropic: "prompt is too long: 208310 tokens > 200000 maximum", and with the reply's tokens "input length and
-    // `max_tokens` exceed context limit: 190000 + 20000 > 200000" (claude-code issues 12186 and 62560).
+    // `max_tokens` exceed context limit: 190000 + 20000 > 200000" (bodies in bolt.diy issue 401 and exe.dev issue 62).
     "prompt is too long",
     "exceed context limit",
     // OpenAI, vLLM, DeepSeek, OpenRouter: "This model's maximum context length is 16384 tokens. However, you requested
