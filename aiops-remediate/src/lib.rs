@@ -8,6 +8,7 @@
 //! | `client` | channels to people over HTTP, on the client that the host passes in: any webhook (signed), Slack, PagerDuty |
 //! | `review` | the weekly review of an audit log: what passed the threshold, verdicts, calibration of each model |
 //! | `sim` | a simulated cluster with handlers for the field report's five actions: for tests and examples |
+//! | `sqlite` (default) | the remediation store in one SQLite file, for one process; compiles SQLite with a C compiler |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -41,6 +42,9 @@ pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, Condition, 
 pub use crate::dispatcher::{Dispatcher, DispatcherBuilder, InvalidDispatcher};
 pub use crate::plan::{PlanVerdict, PolicyState};
 pub use crate::policy::{Freeze, HealthGuard, LoopGuard, Mode, Policy};
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use crate::store::SqliteStore;
 pub use crate::store::{
     Acquired, Approval, ApprovalId, ApprovalOpened, ApprovalState, Begun, Budget, BudgetScope, EpisodeKey, GuardState,
     JournalEntry, JournalState, JsonlStore, KillSwitch, Lease, MemoryStore, Opened, RemediationStore, ReportId,

@@ -12,6 +12,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aiops_core::{Responder, VirtualClock};
@@ -21,8 +22,9 @@ use common::{at, event, triaged};
 
 const KILLS: u64 = 50;
 const SEED: u64 = 0x00a1_0b5e_55ed;
-/// What the child reads: its folder, which start it is, and how many reports it answers (none: until killed).
+/// What the child reads: its folder, its kind of store, which start it is, and how many reports it answers (none: until killed).
 const FOLDER: &str = "AIOPS_KILL_TEST_FOLDER";
+const STORE: &str = "AIOPS_KILL_TEST_STORE";
 const START: &str = "AIOPS_KILL_TEST_START";
 const REPORTS: &str = "AIOPS_KILL_TEST_REPORTS";
 
@@ -49,11 +51,15 @@ async fn child() {
         let effects = effects.clone();
         Careless { name, act: move |key: String| Ok(effect(&effects, &key)?) }
     };
-    let store = std::sync::Arc::new(JsonlStore::open(folder.join("journal.jsonl")).unwrap());
+    let store: Arc<dyn RemediationStore> = match std::env::var(STORE).unwrap().as_str() {
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Arc::new(aiops_remediate::SqliteStore::open(folder.join("store.db")).unwrap()),
+        _ => Arc::new(JsonlStore::open(folder.join("journal.jsonl")).unwrap()),
+    };
     let dispatcher = Dispatcher::builder(catalogue(), Policy::threshold_only().mode(Mode::Active))
         .handler(careless(ACTIONS[0]))
         .handler(careless(ACTIONS[1]))
-        .store(std::sync::Arc::<JsonlStore>::clone(&store))
+        .store(Arc::<dyn RemediationStore>::clone(&store))
         .with_clock(VirtualClock::new(now))
         .verify_after(Duration::ZERO)
         .holder(format!("start-{start}"))
@@ -70,9 +76,13 @@ async fn child() {
     assert!(store.unfinished().await.unwrap().is_empty());
 }
 
-fn spawn(folder: &Path, start: u64, reports: Option<u64>) -> Child {
+fn spawn(folder: &Path, store: &str, start: u64, reports: Option<u64>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child", "--nocapture"]).env(FOLDER, folder).env(START, start.to_string());
+    command
+        .args(["--exact", "child", "--nocapture"])
+        .env(FOLDER, folder)
+        .env(STORE, store)
+        .env(START, start.to_string());
     if let Some(reports) = reports {
         command.env(REPORTS, reports.to_string());
     }
@@ -89,7 +99,17 @@ fn effects(folder: &Path) -> BTreeMap<String, u32> {
 
 #[test]
 fn fifty_kills() {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fifty-kills");
+    kills("jsonl");
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn fifty_kills_over_sqlite() {
+    kills("sqlite");
+}
+
+fn kills(store: &str) {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("fifty-kills-{store}"));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     let mut random = SEED;
@@ -98,7 +118,7 @@ fn fifty_kills() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        let mut child = spawn(&folder, kill, None);
+        let mut child = spawn(&folder, store, kill, None);
         std::thread::sleep(Duration::from_micros(5_000 + random % 60_000));
         assert_eq!(child.try_wait().unwrap(), None, "kill {kill}: the child ended by itself");
         child.kill().unwrap();
@@ -109,7 +129,7 @@ fn fifty_kills() {
 
     // Each report has two effects unless a kill cut it: more reports than those that were begun.
     let reports = u64::try_from(killed.len()).unwrap() + KILLS;
-    let ended = spawn(&folder, KILLS, Some(reports)).wait().unwrap();
+    let ended = spawn(&folder, store, KILLS, Some(reports)).wait().unwrap();
     assert!(ended.success(), "a report or a step was left without an end");
     let all = effects(&folder);
     assert!(all.len() > killed.len());

@@ -18,15 +18,15 @@ use super::types::{
 };
 
 /// Ended steps and closed reports that are remembered: at 300 actions a day, a year.
-const PAST_KEPT: usize = 100_000;
+pub(super) const PAST_KEPT: usize = 100_000;
 /// Reports without an answer: beyond it something is broken and new ones are refused.
-const OPEN_MAX: usize = 10_000;
+pub(super) const OPEN_MAX: usize = 10_000;
 /// Marks and ends of episodes that are remembered.
-const MARKS_KEPT: usize = 20_000;
+pub(super) const MARKS_KEPT: usize = 20_000;
 /// Approvals of closed reports that are remembered, so that a second click is told who decided.
-const SETTLED_KEPT: usize = 1_000;
+pub(super) const SETTLED_KEPT: usize = 1_000;
 /// Guards that stand tripped: one for each identity in a loop.
-const GUARDS_KEPT: usize = 10_000;
+pub(super) const GUARDS_KEPT: usize = 10_000;
 
 /// One change of the state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,11 +99,11 @@ pub(super) struct Book {
     opened: u64,
 }
 
-fn refused<A>(doing: &'static str, what: impl ToString, why: &'static str) -> Result<A, StoreError> {
+pub(super) fn refused<A>(doing: &'static str, what: impl ToString, why: &'static str) -> Result<A, StoreError> {
     Err(StoreError::Refused { doing, what: what.to_string(), why })
 }
 
-fn forgotten(what: &'static str) {
+pub(super) fn forgotten(what: &'static str) {
     metrics::counter!("aiops_remediate_store_forgotten_total", "what" => what).increment(1);
 }
 

@@ -6,6 +6,8 @@ mod jsonl;
 mod locks;
 mod memory;
 mod reservation;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod types;
 
 use std::fmt;
@@ -21,6 +23,9 @@ pub use self::jsonl::{JsonlStore, Torn};
 pub use self::memory::MemoryStore;
 pub(crate) use self::reservation::acted_on;
 pub use self::reservation::{Budget, BudgetScope, Reservation, Reserved, Run};
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use self::sqlite::SqliteStore;
 pub use self::types::{
     Acquired, Begun, EpisodeKey, GuardState, JournalEntry, JournalState, KillSwitch, Lease, Opened, ReportId,
     ReportRecord, Snapshot, SnapshotQuery, StepEnd, StepKey,
@@ -70,6 +75,36 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: BoxError,
+    },
+    /// A record of a database does not read.
+    #[error("record {key:?} of table {table} does not read; put the store back from a copy, or delete the record")]
+    CorruptRecord {
+        /// The table.
+        table: &'static str,
+        /// The record's key.
+        key: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// A file is no store, or not whole.
+    #[error("{file} cannot be used as a store; put it back from a copy, or move it away")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// A newer program wrote the store.
+    #[error("{file} has version {found}, this program reads versions up to {newest}; run the newer program")]
+    Version {
+        /// The file.
+        file: String,
+        /// Its version.
+        found: i64,
+        /// The newest version that this program knows.
+        newest: i64,
     },
 }
 

@@ -21,6 +21,22 @@ pub(crate) fn name(action: &str) -> ActionName {
     ActionName::new(action).unwrap()
 }
 
+/// A fresh path for a database of this test.
+pub(crate) fn scratch_database(file: &str) -> PathBuf {
+    let path = scratch(file);
+    remove_database(&path);
+    path
+}
+
+/// Removes a database and its log.
+pub(crate) fn remove_database(path: &std::path::Path) {
+    for end in ["", "-wal", "-shm", "-journal"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(end);
+        let _ = std::fs::remove_file(file);
+    }
+}
+
 /// A fresh path for a file of this test.
 pub(crate) fn scratch(file: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(file);
