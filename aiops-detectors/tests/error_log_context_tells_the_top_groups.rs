@@ -156,6 +156,54 @@ async fn no_secret_of_a_line_is_told_or_kept() {
     }
 }
 
+/// Two secrets of each kind, some of them made of words only.
+const SECRETS: [(&str, &str, &str); 9] = [
+    ("login password={} failed", "hunter", "correct-horse-battery-staple"),
+    ("key {} has no access", "AKIAIOSFODNN7EXAMPLE", "ASIAQWERTYUIOPASDFGH"),
+    ("push with {} refused", "ghp_abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", "ghp_0123456789abcdefghijklmnopqrstuvwxyz"),
+    ("Authorization: Bearer {}", "abcdefghijklmnopqrstuvwxyz", "mF_9.B5f-4.1JqM"),
+    ("cannot reach postgres://app:{}@db:5432/shop", "letmein", "p4ss%21word"),
+    ("mail to {} bounced", "bob@example.com", "alice.jones+x@mail.example.org"),
+    ("card {} refused", "4111111111111111", "5500 0055 5555 5559"),
+    ("Set-Cookie: sid={}", "abcdefghij", "12345"),
+    ("api_key: {}", "qwertyuiopasdfgh", "A1b2C3d4E5f6G7h8"),
+];
+
+#[tokio::test]
+async fn lines_that_differ_in_a_secret_alone_are_one_kind_of_one_fingerprint() {
+    for (line, one, other) in SECRETS {
+        let group = |secret: &str| {
+            let logs = store();
+            write(&logs, "cart", -60, 1, &line.replace("{}", secret));
+            logs.summary(&"cart".into(), at(0), 10).unwrap().groups[0].group
+        };
+        assert_eq!(group(one), group(other), "{line}");
+        let logs = store();
+        for secret in [one, other] {
+            write(&logs, "cart", -60, 2, &line.replace("{}", secret));
+        }
+        let summary = logs.summary(&"cart".into(), at(0), 10).unwrap();
+        assert_eq!((summary.kinds, summary.groups[0].count), (1, 4), "{line}");
+        for secret in [one, other] {
+            assert!(!format!("{summary:?}").contains(secret), "{summary:?}");
+        }
+    }
+    // What holds no secret has the fingerprint that it has on every machine.
+    let logs = store();
+    write(&logs, "cart", -60, 1, "timeout of order 7");
+    let group = logs.summary(&"cart".into(), at(0), 10).unwrap().groups[0].group;
+    assert_eq!(group, aiops_detectors::fingerprint_line(b"timeout of order 1"));
+}
+
+#[tokio::test]
+async fn a_host_says_itself_what_a_secret_is() {
+    let redactor = aiops_core::Redactor::builder().literal("project blue heron").build().unwrap();
+    let logs = store().with_redactor(redactor);
+    write(&logs, "cart", -60, 1, "cannot open project blue heron now");
+    let summary = logs.summary(&"cart".into(), at(0), 10).unwrap();
+    assert_eq!(summary.groups[0].template, "cannot open * now");
+}
+
 #[tokio::test]
 async fn lines_out_of_time_are_left_out_and_missed_minutes_are_told() {
     let logs = store();

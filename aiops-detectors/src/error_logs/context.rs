@@ -26,8 +26,9 @@ const MAX_FINDINGS: usize = 50;
 /// | `lines`, `lines_before`, `kinds` | all lines of the service in both, and how many groups they are of |
 /// | `incomplete` | whether lines of these thirty minutes may lack |
 ///
-/// Workloads write log lines, so the findings are [`Trust::External`]. No raw line is told: what the masker
-/// takes for a value or a secret stands as `*`, and so does what looks like a key.
+/// Workloads write log lines, so the findings are [`Trust::External`]. No raw line is told: what the masker takes for
+/// a value stands as `*`, and so does what the store's [`Redactor`](aiops_core::Redactor) takes for a secret, and what
+/// looks like random letters.
 #[derive(Debug, Clone)]
 pub struct ErrorLogContext {
     logs: ErrorLogs,

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aiops_core::ServiceName;
+use aiops_core::{Redactor, ServiceName};
 use jiff::Timestamp;
 
 pub use self::context::ErrorLogContext;
@@ -78,7 +78,9 @@ pub struct ErrorSummary {
 /// The host feeds it, [`ErrorLogContext`] reads it. A handle: clones share
 /// one store. Counts are by the time at which a line was written, and exact; 45 minutes of them are kept.
 ///
-/// No line is kept, only its masked form (see [`mask_line`](crate::mask_line)).
+/// No line is kept, only its masked form (see [`mask_line`](crate::mask_line)), and of that no secret that the
+/// [`Redactor`] knows: `*` stands in its place before the line is masked, so that lines that differ in a secret alone
+/// are one kind.
 ///
 /// It is bounded: 10,000 services, 256 kinds of lines each, about 1 kB a kind. A service without a line for a week is
 /// forgotten; what does not fit is counted as `aiops_error_logs_dropped_total`.
@@ -99,6 +101,7 @@ pub struct ErrorSummary {
 #[derive(Clone)]
 pub struct ErrorLogs {
     store: Arc<Store>,
+    redactor: Redactor,
 }
 
 impl fmt::Debug for ErrorLogs {
@@ -157,6 +160,7 @@ impl ErrorLogs {
         // The minute in which it began is not complete.
         let times = Times { began: minute_of(since).saturating_add(1), ..Times::default() };
         Self {
+            redactor: Redactor::default(),
             store: Arc::new(Store {
                 shards: (0..PARTS).map(|_| Mutex::default()).collect(),
                 services: AtomicUsize::new(0),
@@ -165,6 +169,13 @@ impl ErrorLogs {
                 max_groups: groups.max(2),
             }),
         }
+    }
+
+    /// Another redactor of what this handle and its clones push (default: [`Redactor::default`]).
+    #[must_use]
+    pub fn with_redactor(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
+        self
     }
 
     /// Counts an error line that came in at `now`: by the time at which it was written, which may be up to 45
@@ -181,12 +192,13 @@ impl ErrorLogs {
             return dropped(why, 1);
         }
         self.sweep(now);
+        let text = shown::without_secrets(&line.text, &self.redactor);
         let mut shard = self.shard(&line.service);
         if let Some(logs) = shard.get_mut(&line.service) {
-            return logs.observe(minute, line.text.as_bytes(), now);
+            return logs.observe(minute, text.as_bytes(), now);
         }
         let mut logs = ServiceLogs::new(minute, self.store.max_groups);
-        logs.observe(minute, line.text.as_bytes(), now);
+        logs.observe(minute, text.as_bytes(), now);
         self.add(&mut shard, line.service.clone(), logs);
     }
 
