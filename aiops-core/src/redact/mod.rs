@@ -112,28 +112,32 @@ impl Redactor {
         let mut found = Redactions::default();
         let mut text = self.own.redact(text, &mut found);
         let mut hits = Vec::new();
+        let mut until = text.len();
         for _ in 0..PASSES {
             hits.clear();
-            self.hits(text.as_bytes(), &mut hits);
+            scan(text.as_bytes(), until, self.kinds, &mut hits);
+            // Behind what was found the text stays, and so does what begins there.
+            let rest = hits.last().map_or(0, |last| text.len() - last.end);
+            if hits.is_empty() {
+                self.on_request(text.as_bytes(), &mut hits);
+            }
             if hits.is_empty() {
                 break;
             }
             hits.iter().for_each(|hit| found.add(hit.kind.name(), 1));
             text = Cow::Owned(replaced(&text, &hits));
+            until = text.len() - rest;
         }
         Redacted { text, found }
     }
 
-    fn hits(&self, bytes: &[u8], hits: &mut Vec<Hit>) {
-        scan(bytes, self.kinds, hits);
-        let (ips, phones) = (self.kinds.has(Kind::Ip), self.kinds.has(Kind::Phone));
-        if hits.is_empty() && (ips || phones) {
-            if ips {
-                personal::addresses(bytes, hits);
-            }
-            if phones && hits.is_empty() {
-                personal::telephones(bytes, hits);
-            }
+    /// What is off by default, once nothing else is left.
+    fn on_request(&self, bytes: &[u8], hits: &mut Vec<Hit>) {
+        if self.kinds.has(Kind::Ip) {
+            personal::addresses(bytes, hits);
+        }
+        if self.kinds.has(Kind::Phone) && hits.is_empty() {
+            personal::telephones(bytes, hits);
         }
     }
 }

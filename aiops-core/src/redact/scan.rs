@@ -95,8 +95,9 @@ pub(super) fn is_name_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')
 }
 
-/// All that is to be redacted, by its place; no two overlap, and none reaches into a marker.
-pub(super) fn scan(bytes: &[u8], kinds: Kinds, hits: &mut Vec<Hit>) {
+/// All that is to be redacted and that a scanner finds before `until`, by its place; no two overlap, and none reaches
+/// into a marker.
+pub(super) fn scan(bytes: &[u8], until: usize, kinds: Kinds, hits: &mut Vec<Hit>) {
     let heads = &*HEADS;
     // Nothing before it is looked at: the end of what was redacted last.
     let mut floor = 0;
@@ -104,7 +105,7 @@ pub(super) fn scan(bytes: &[u8], kinds: Kinds, hits: &mut Vec<Hit>) {
     let mut escaped = 0;
     let mut at = 0;
     let mut found = Vec::new();
-    while at < bytes.len() {
+    while at < until {
         let byte = bytes[at];
         let asks = ASKS[usize::from(byte)];
         let head = at + 2 < bytes.len() && heads.has([byte, bytes[at + 1], bytes[at + 2]]);
@@ -137,7 +138,7 @@ pub(super) fn scan(bytes: &[u8], kinds: Kinds, hits: &mut Vec<Hit>) {
         for hit in found.drain(..).filter(|hit| kinds.has(hit.kind)) {
             if hit.start < hit.end && hit.start >= floor {
                 hits.push(hit);
-                (next, floor) = (hit.end, hit.end);
+                (next, floor, escaped) = (hit.end, hit.end, 0);
             }
         }
         at = next;
