@@ -69,6 +69,11 @@ pub async fn guarded<T>(
     }
 }
 
+/// Runs a plugin's future and catches its panic.
+pub(crate) async fn caught<T>(future: impl Future<Output = T> + Send) -> Result<T, Fault> {
+    CatchUnwind(Box::pin(future)).await
+}
+
 struct CatchUnwind<F>(Pin<Box<F>>);
 
 impl<F: Future> Future for CatchUnwind<F> {

@@ -300,8 +300,12 @@ impl RespondError {
 /// - It must not trust the report: names that are not in its catalogue reject the whole report.
 /// - `resolved` tells that an episode ended; what still waits for it becomes void.
 /// - Both may be called concurrently for different incidents.
-/// - `recover` ends what a crash or a dropped `respond` left without an answer, and must do nothing a
-///   second time. The stage calls it at its start and every half minute, beside the others.
+/// - `recover` goes on with what waits for its time or for a person, and ends what a crash or a dropped
+///   future left without an answer; it must do nothing a second time. The stage calls it at its start,
+///   every half minute and whenever `woken` returns, beside the others.
+/// - A responder that acts for longer than a bus waits for an ack splits `respond`: `accept` writes the
+///   report down, so that the message may be acked, and `finish` goes on with it. What `finish` leaves
+///   open comes from `recover`.
 ///
 /// # Errors
 /// [`RespondError`] only where nothing was decided (a store that is down): the report comes again.
@@ -327,6 +331,19 @@ pub trait Responder: fmt::Debug + Send + Sync + 'static {
     /// What becomes of one report.
     async fn respond(&self, triaged: &Triaged, now: Timestamp) -> Result<Response, RespondError>;
 
+    /// Takes a report over: from `Ok` on it is the responder's, and the message may be acked. The answer,
+    /// or none where `finish` is to be called for it. By default it responds.
+    async fn accept(&self, triaged: &Triaged, now: Timestamp) -> Result<Option<Response>, RespondError> {
+        self.respond(triaged, now).await.map(Some)
+    }
+
+    /// Goes on with a report that was accepted. None where its answer comes from `recover`. By default there
+    /// is nothing to go on with.
+    async fn finish(&self, triaged: &Triaged, now: Timestamp) -> Result<Option<Response>, RespondError> {
+        let _ = (triaged, now);
+        Ok(None)
+    }
+
     /// An episode ended.
     async fn resolved(&self, event: &DetectionEvent, now: Timestamp) -> Result<(), RespondError>;
 
@@ -335,6 +352,12 @@ pub trait Responder: fmt::Debug + Send + Sync + 'static {
     async fn recover(&self, now: Timestamp) -> Result<Vec<Recovered>, RespondError> {
         let _ = now;
         Ok(Vec::new())
+    }
+
+    /// Returns when `recover` should be called before its time: a person decided. May be dropped and called
+    /// again without losing that. By default it never returns.
+    async fn woken(&self) {
+        std::future::pending().await
     }
 }
 
@@ -345,6 +368,18 @@ macro_rules! forward_responder {
         impl<T: Responder + ?Sized> Responder for $pointer<T> {
             async fn respond(&self, triaged: &Triaged, now: Timestamp) -> Result<Response, RespondError> {
                 (**self).respond(triaged, now).await
+            }
+
+            async fn accept(&self, triaged: &Triaged, now: Timestamp) -> Result<Option<Response>, RespondError> {
+                (**self).accept(triaged, now).await
+            }
+
+            async fn finish(&self, triaged: &Triaged, now: Timestamp) -> Result<Option<Response>, RespondError> {
+                (**self).finish(triaged, now).await
+            }
+
+            async fn woken(&self) {
+                (**self).woken().await
             }
 
             async fn resolved(&self, event: &DetectionEvent, now: Timestamp) -> Result<(), RespondError> {

@@ -39,7 +39,7 @@ pub use crate::audit::{
     ChainEnd, ChainFault, FileAudit, MAX_AUDIT_LINE, MemoryAudit, Verified, verify, verify_after, verify_pinned,
 };
 pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, Condition, Limit, NoTarget};
-pub use crate::dispatcher::{Dispatcher, DispatcherBuilder, InvalidDispatcher};
+pub use crate::dispatcher::{ApprovalAuthoriser, ApprovalError, Dispatcher, DispatcherBuilder, InvalidDispatcher};
 pub use crate::plan::{PlanVerdict, PolicyState};
 pub use crate::policy::{Freeze, HealthGuard, LoopGuard, Mode, Policy};
 #[cfg(feature = "sqlite")]

@@ -14,7 +14,7 @@ use crate::incident_log::{IncidentEntry, IncidentRecord};
 use crate::names::IncidentId;
 use crate::notify::{Notice, NoticeKind};
 use crate::observer::PipelineEvent;
-use crate::plugin::guarded;
+use crate::plugin::{caught, guarded};
 use crate::responder::{Disposition, Plan, RespondError, Responder, Response};
 use crate::time::plus;
 use crate::triage::Triaged;
@@ -71,12 +71,12 @@ impl RemediationStageBuilder {
 
 /// The remediation layer: asks the responder, publishes its answer, tells people.
 ///
-/// - A report is acked once it is answered. A responder that fails, hangs or panicks gets it again,
+/// - A report is acked once it is answered or the responder has taken it over. A responder that fails, hangs or panicks gets it again,
 ///   with back-off; after the last attempt the report is a dead letter, its disposition is
 ///   `escalated`, and a person is told.
 /// - Reports and resolves of one incident come to the responder one after the other, in order.
-/// - At its start and every half minute it asks the responder for reports that a crash or a deadline
-///   left without an answer, and tells what became of them.
+/// - At its start, every half minute and when the responder asks for it, it calls the responder for reports
+///   that waited, or that a crash or a deadline left without an answer, and tells what became of them.
 /// - An answer that the bus does not take is counted and stands in the incident log: the report is not
 ///   asked again for it, since the responder has acted.
 #[derive(Debug)]
@@ -178,6 +178,14 @@ impl Work {
         }
     }
 
+    /// Until the responder asks to be called.
+    pub(super) async fn woken(&self) {
+        // A plugin that panics here must not end the stage.
+        if caught(self.responder.woken()).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Asks the responder for what was left without an answer, and tells it.
     pub(super) async fn recover(&self, bus: &Arc<dyn EventBus>) {
         let now = self.parts.clock.now();
@@ -190,11 +198,19 @@ impl Work {
 
     async fn respond(&self, triaged: Triaged, delivery: Delivery, bus: &Arc<dyn EventBus>) {
         let now = self.parts.clock.now();
-        let answer = self.ask(async { self.responder.respond(&triaged, now).await }).await;
+        let answer = self.ask(async { self.responder.accept(&triaged, now).await }).await;
         match answer {
-            Ok(response) => {
+            Ok(Some(response)) => {
                 settled(STAGE, delivery.ack().await);
                 self.answered(triaged, response, bus).await;
+            }
+            Ok(None) => {
+                settled(STAGE, delivery.ack().await);
+                let now = self.parts.clock.now();
+                // What fails here is counted and logged; the report is the responder's, and recovery answers it.
+                if let Ok(Some(response)) = self.ask(async { self.responder.finish(&triaged, now).await }).await {
+                    self.answered(triaged, response, bus).await;
+                }
             }
             Err(failure) if failure.retryable && delivery.attempt() < self.max_attempts => {
                 let wait = backoff(delivery.attempt());

@@ -31,6 +31,7 @@ impl RemediationStage {
         let mut detections = Inbox::open(STAGE, &*bus, DETECTIONS, REMEDIATION_GROUP).await?;
         let parts = Arc::clone(&self.work.parts);
         let clock = Arc::clone(&parts.clock);
+        let work = Arc::clone(&self.work);
         // None: a task that answers nothing.
         let mut tasks: JoinSet<Option<IncidentId>> = JoinSet::new();
         // The first time at once: the process before may have left something behind.
@@ -63,7 +64,12 @@ impl RemediationStage {
                     Ok(delivery) => self.accept_report(delivery).await,
                     Err(error) => break Err(error),
                 },
-                () = clock.sleep_until(retry), if !retrying => {
+                () = async {
+                    tokio::select! {
+                        () = clock.sleep_until(retry) => {}
+                        () = work.woken() => {}
+                    }
+                }, if !retrying => {
                     retrying = true;
                     let (parts, work, bus) = (Arc::clone(&parts), Arc::clone(&self.work), Arc::clone(&bus));
                     tasks.spawn(async move {

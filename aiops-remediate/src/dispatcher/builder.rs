@@ -1,12 +1,16 @@
 //! Putting a dispatcher together.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aiops_core::{ActionHandler, Clock, IdentityScheme, Live, Probe, SystemClock};
+use aiops_core::{
+    ActionHandler, BoxError, Clock, DeployLog, DeployWindow, IdentityScheme, Live, Probe, SystemClock,
+};
+use tokio::sync::Notify;
 
-use super::{Dispatcher, Limits};
+use super::{ApprovalAuthoriser, Dispatcher, Limits, Random};
 use crate::catalogue::ActionCatalogue;
 use crate::policy::Policy;
 use crate::store::{MemoryStore, RemediationStore};
@@ -21,7 +25,6 @@ const EXECUTE: Duration = Duration::from_secs(120);
 const VERIFY_AFTER: Duration = Duration::from_secs(30);
 
 /// Builds a [`Dispatcher`].
-#[derive(Debug)]
 #[must_use]
 pub struct DispatcherBuilder {
     catalogue: Live<ActionCatalogue>,
@@ -29,10 +32,23 @@ pub struct DispatcherBuilder {
     handlers: Vec<Arc<dyn ActionHandler>>,
     store: Option<Arc<dyn RemediationStore>>,
     probe: Option<Arc<dyn Probe>>,
+    authoriser: Option<Arc<dyn ApprovalAuthoriser>>,
+    deploys: Option<(DeployLog, DeployWindow)>,
     clock: Arc<dyn Clock>,
+    random: Random,
     identity: IdentityScheme,
     holder: String,
     limits: Limits,
+}
+
+impl fmt::Debug for DispatcherBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let handlers: Vec<&str> = self.handlers.iter().map(|handler| handler.name()).collect();
+        f.debug_struct("DispatcherBuilder")
+            .field("handlers", &handlers)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A dispatcher that cannot work: every fault, with what to do about it.
@@ -56,7 +72,10 @@ impl DispatcherBuilder {
             handlers: Vec::new(),
             store: None,
             probe: None,
+            authoriser: None,
+            deploys: None,
             clock: Arc::new(SystemClock),
+            random: Box::new(of_the_system),
             identity: IdentityScheme::default(),
             holder: format!("pid-{}", std::process::id()),
             limits: Limits { lock: LOCK, inspect: INSPECT, execute: EXECUTE, verify_after: VERIFY_AFTER },
@@ -79,6 +98,25 @@ impl DispatcherBuilder {
     /// What reads the numbers of preconditions. An action with a precondition escalates without one.
     pub fn probe(mut self, probe: impl Probe) -> Self {
         self.probe = Some(Arc::new(probe));
+        self
+    }
+
+    /// Who may approve what. Without one nothing can be approved.
+    pub fn authoriser(mut self, authoriser: impl ApprovalAuthoriser) -> Self {
+        self.authoriser = Some(Arc::new(authoriser));
+        self
+    }
+
+    /// While a deploy of the event's service holds, no action runs: what it changes is being changed already.
+    pub fn deploys(mut self, log: DeployLog, window: DeployWindow) -> Self {
+        self.deploys = Some((log, window));
+        self
+    }
+
+    /// Where the names of approvals come from (default: the system's random bytes). They must not be
+    /// guessable; an error makes the step escalate.
+    pub fn random(mut self, draw: impl Fn() -> Result<[u8; 16], BoxError> + Send + Sync + 'static) -> Self {
+        self.random = Box::new(draw);
         self
     }
 
@@ -153,10 +191,21 @@ impl DispatcherBuilder {
             handlers,
             store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
             probe: self.probe,
+            authoriser: self.authoriser,
+            deploys: self.deploys,
             clock: self.clock,
+            random: self.random,
             identity: self.identity,
             holder: self.holder,
             limits: self.limits,
+            wake: Notify::new(),
+            verifying: Mutex::default(),
         })
     }
+}
+
+fn of_the_system() -> Result<[u8; 16], BoxError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
 }

@@ -1,28 +1,35 @@
 //! The dispatcher: what a plan allows is done at most once, journalled before and after.
 
+mod accept;
+mod approvals;
 mod builder;
 mod condition;
 mod doctor;
+mod drive;
+mod leases;
 mod recover;
-mod respond;
+mod settle;
 mod step;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aiops_core::{
-    ActionHandler, Clock, DetectionEvent, IdentityScheme, Live, Probe, Recovered, RespondError, Responder, Response,
-    Triaged,
+    ActionHandler, BoxError, Clock, DeployLog, DeployWindow, DetectionEvent, Disposition, IdentityScheme, Live, Plan,
+    Probe, Recovered, RespondError, Responder, Response, Triaged,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
+pub use self::approvals::{ApprovalAuthoriser, ApprovalError};
 pub use self::builder::{DispatcherBuilder, InvalidDispatcher};
+use self::leases::Leases;
 use crate::catalogue::ActionCatalogue;
 use crate::policy::Policy;
-use crate::store::{EpisodeKey, Lease, RemediationStore, StoreError};
+use crate::store::{EpisodeKey, Lease, RemediationStore, StepKey, StoreError};
 
 /// Answers reports: a plan by the policy, and in active mode what the plan allows, each action at most
 /// once for its (action, target, fingerprint).
@@ -31,19 +38,28 @@ use crate::store::{EpisodeKey, Lease, RemediationStore, StoreError};
 ///
 /// 1. The plan is made whole ([`Policy::plan`]), from the store's state at one moment. A store that is
 ///    down counts as a kill switch that is on: the report escalates and nothing runs.
-/// 2. Report and plan are written down. A report that was written before is a `duplicate`.
-/// 3. Cool-down and loop-guard marks are taken, all or none; in shadow mode as well.
-/// 4. For each step: kill switch and freeze windows again; the entry's precondition, read by the probe; the lock; the journal's unique entry; the
-///    handler's `inspect` (done already: no-op; blocked: escalated); `execute` with the precondition that
-///    was seen and a deadline shorter than the lock; then, after a while, `verify`.
+/// 2. Report and plan are written down. A report that was written before is a `duplicate`. From here on
+///    the report is gone on with from its journal, by `finish` or by `recover`, in this process or in
+///    another one: under a lock of its own, at most one action at a time.
+/// 3. Cool-down, loop-guard and budget marks are taken, all or none; in shadow mode as well.
+/// 4. For each step: kill switch, end of the episode, age, freeze and deploy windows, health guards and
+///    the entry's precondition again; where it needs approval, it is asked for with the state that
+///    `inspect` saw, and the report waits; the lock on (action, target, fingerprint) and the one on the
+///    target, renewed while they are held; the journal's unique entry; the handler's `inspect` (done
+///    already: no-op; blocked: escalated; not what was approved: escalated); `execute` with the
+///    precondition that was seen and a deadline shorter than the lock; then, after a while, whether it
+///    helped, by the entry's own number or the handler's `verify`.
+/// 5. A step without effect is followed by its `next`, where the plan has it. What else did not help
+///    stops the plan; what made it worse is taken back first.
 ///
 /// Shadow mode ends after `inspect`, as `would_execute`. An `execute` that failed before it changed
-/// anything gives its mark back; one that timed out, panicked or does not know keeps its lock, stays open
-/// in the journal for `recover`, and goes to a person. What did not help stops the plan.
+/// anything gives its mark back; one that timed out, panicked, lost its lock or does not know keeps its
+/// locks, stays open in the journal, and goes to a person.
 ///
-/// `recover` finishes what a crash left behind and executes nothing: what may have run is inspected and
-/// recorded as done or as unknown, and a report in the middle of its plan is escalated. The remediation
-/// stage calls it; whoever runs a dispatcher without the stage calls it at the start and from a timer.
+/// `recover` is the timer: it goes on with what waits for its time or was approved, tells what expires,
+/// and finds out what a crash left behind: what may have run is inspected and recorded as done or as
+/// unknown, never run again. The remediation stage calls it; whoever runs a dispatcher without the stage
+/// calls it at the start, from a timer, and when `woken` returns.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -71,11 +87,20 @@ pub struct Dispatcher {
     handlers: HashMap<String, Arc<dyn ActionHandler>>,
     store: Arc<dyn RemediationStore>,
     probe: Option<Arc<dyn Probe>>,
+    authoriser: Option<Arc<dyn ApprovalAuthoriser>>,
+    deploys: Option<(DeployLog, DeployWindow)>,
     clock: Arc<dyn Clock>,
+    random: Random,
     identity: IdentityScheme,
     holder: String,
     limits: Limits,
+    wake: Notify,
+    /// The locks of steps that wait to be verified, so that they hold until then.
+    verifying: Mutex<HashMap<StepKey, Leases>>,
 }
+
+/// Draws 16 random bytes.
+type Random = Box<dyn Fn() -> Result<[u8; 16], BoxError> + Send + Sync>;
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +125,14 @@ impl Dispatcher {
         DispatcherBuilder::new(catalogue.into(), policy.into())
     }
 
+    fn keep_for_verification(&self, key: &StepKey, leases: Leases) {
+        self.verifying.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), leases);
+    }
+
+    fn kept_for_verification(&self, key: &StepKey) -> Option<Leases> {
+        self.verifying.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
+    }
+
     /// A lock that cannot be released ends by its time.
     async fn release(&self, lease: &Lease) {
         if let Err(error) = self.store.release(lease).await {
@@ -116,26 +149,60 @@ fn store_failed(doing: &'static str, error: &StoreError) -> String {
     format!("the remediation store could not {doing}")
 }
 
+fn counted(response: &Response) {
+    metrics::counter!("aiops_dispatch_reports_total", "disposition" => response.disposition.as_str()).increment(1);
+}
+
 #[async_trait]
 impl Responder for Dispatcher {
     async fn respond(&self, triaged: &Triaged, now: Timestamp) -> Result<Response, RespondError> {
-        let response = self.answer(triaged, now).await?;
-        metrics::counter!("aiops_dispatch_reports_total", "disposition" => response.disposition.as_str()).increment(1);
+        let response = match self.take(triaged, now).await? {
+            Some(response) => response,
+            // Somebody else has gone on with it, and has answered it.
+            None => self.go_on(triaged, true).await?.unwrap_or_else(|| {
+                let (incident, now) = (triaged.incident_id.clone(), self.clock.now().max(now));
+                Response::new(incident, Disposition::Duplicate, Plan::default(), now)
+            }),
+        };
+        counted(&response);
+        Ok(response)
+    }
+
+    async fn accept(&self, triaged: &Triaged, now: Timestamp) -> Result<Option<Response>, RespondError> {
+        let response = self.take(triaged, now).await?;
+        response.iter().for_each(counted);
+        Ok(response)
+    }
+
+    async fn finish(&self, triaged: &Triaged, _: Timestamp) -> Result<Option<Response>, RespondError> {
+        let response = self.go_on(triaged, false).await?;
+        response.iter().for_each(counted);
         Ok(response)
     }
 
     async fn resolved(&self, event: &DetectionEvent, now: Timestamp) -> Result<(), RespondError> {
         let incident = || event.incident_id.clone().unwrap_or_else(|| "unknown".into());
-        self.store.resolve(&EpisodeKey::of(event), now).await.map_err(|error| {
+        let episode = EpisodeKey::of(event);
+        let told = async {
+            self.store.resolve(&episode, now).await?;
+            self.void_approvals(&episode, now).await
+        };
+        told.await.map_err(|error| {
             store_failed("note the end of an episode", &error);
             RespondError::retryable(incident(), error)
         })
     }
 
     async fn recover(&self, now: Timestamp) -> Result<Vec<Recovered>, RespondError> {
-        self.find_out(now).await.map_err(|error| {
+        let found = self.round(now).await.map_err(|error| {
             store_failed("tell what has no answer", &error);
             RespondError::retryable("recovery".into(), error)
-        })
+        })?;
+        found.iter().for_each(|recovered| counted(&recovered.response));
+        Ok(found)
+    }
+
+    async fn woken(&self) {
+        self.wake.notified().await;
     }
 }

@@ -1,44 +1,41 @@
-//! One step of a plan: locked, journalled, inspected, executed, verified.
+//! One step of a plan begins: looked at, locked, journalled, inspected, executed.
 
 use std::sync::Arc;
 
-use aiops_core::plugin::guarded;
-use aiops_core::time::plus;
+use aiops_core::plugin::{Fault, guarded};
+use aiops_core::time::{human, plus, since};
 use aiops_core::{
-    ActionError, ActionHandler, ActionRequest, Applied, Compensation, Inspection, Outcome, Precondition, Target,
-    Triaged, error_chain, text,
+    ActionError, ActionHandler, ActionRequest, Applied, Inspection, Outcome, Precondition, Target, Triaged,
+    error_chain, text,
 };
 use jiff::Timestamp;
 
+use super::leases::{Leases, NoLock};
 use super::{Dispatcher, store_failed};
 use crate::catalogue::ActionSpec;
 use crate::parameters;
 use crate::policy::Policy;
-use crate::store::{Acquired, Begun, JournalEntry, JournalState, Lease, ReportId, StepEnd, StepKey};
+use crate::store::{
+    Approval, ApprovalState, Begun, EpisodeKey, JournalEntry, JournalState, ReportRecord, SnapshotQuery, StepEnd,
+    StepKey, StoreError,
+};
 
 /// A handler's own words are cut here.
-const WORDS: usize = 300;
+pub(super) const WORDS: usize = 300;
 
-/// How a step ended.
+/// What became of the beginning of a step; the texts are for a person.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) outcome: Option<Outcome>,
-    /// Why, for a person.
-    pub(super) reason: String,
-    /// Whether the plan stops and a person is told.
-    pub(super) stops: bool,
-    /// Whether anything may have been changed, so that the mark stays.
-    pub(super) started: bool,
-}
-
-impl Ended {
-    fn not_run(reason: impl Into<String>) -> Self {
-        Self { outcome: None, reason: reason.into(), stops: true, started: false }
-    }
-
-    fn unknown(reason: impl Into<String>) -> Self {
-        Self { outcome: Some(Outcome::Unknown), reason: reason.into(), stops: true, started: true }
-    }
+pub(super) enum Began {
+    /// It was executed; whether it helped is asked at this time.
+    Verifying(Timestamp),
+    /// It has an end.
+    Ended(StepEnd, String),
+    /// It did not run.
+    NotRun(String),
+    /// It did not run, since what it was for is over.
+    Over(String),
+    /// Nobody knows: the journal stays open and the locks stay.
+    Unknown(String),
 }
 
 /// One step and all that it needs.
@@ -47,54 +44,62 @@ pub(super) struct StepRun<'a> {
     pub(super) policy: &'a Policy,
     pub(super) spec: &'a ActionSpec,
     pub(super) handler: &'a Arc<dyn ActionHandler>,
-    pub(super) triaged: &'a Triaged,
-    pub(super) report: &'a ReportId,
+    pub(super) record: &'a ReportRecord,
     pub(super) index: usize,
     pub(super) target: Target,
+    pub(super) approval: Option<Approval>,
 }
 
 impl StepRun<'_> {
-    pub(super) async fn run(&self, shadow: bool) -> Ended {
-        let dispatcher = self.dispatcher;
-        let now = dispatcher.clock.now();
-        // The plan is some moments old, and the steps before this one took their time.
-        match dispatcher.store.kill_switch().await {
-            Ok(switch) if switch.on => {
-                let (by, why) = (text::clip(&switch.by, 80), text::clip(&switch.reason, WORDS));
-                return Ended::not_run(format!("the kill switch is on: {why} ({by})"));
-            }
-            Ok(_) => {}
-            Err(error) => return Ended::not_run(store_failed("read the kill switch", &error)),
+    fn triaged(&self) -> &Triaged {
+        &self.record.triaged
+    }
+
+    /// Whether it may still run: the plan is some moments old, or hours where a person had to decide.
+    async fn ready(&self, now: Timestamp) -> Result<(), Began> {
+        let (dispatcher, event) = (self.dispatcher, &self.triaged().event);
+        let query = SnapshotQuery::new(EpisodeKey::of(event), "", Vec::new(), now);
+        let snapshot = match dispatcher.store.snapshot(&query).await {
+            Ok(snapshot) => snapshot,
+            Err(error) => return Err(Began::NotRun(store_failed("read the kill switch", &error))),
+        };
+        let switch = &snapshot.kill_switch;
+        if switch.on {
+            let (by, why) = (text::clip(&switch.by, 80), text::clip(&switch.reason, WORDS));
+            return Err(Began::NotRun(format!("the kill switch is on: {why} ({by})")));
+        }
+        if snapshot.resolved_at.is_some_and(|at| at >= event.observed()) {
+            return Err(Began::Over("the episode has ended".to_owned()));
+        }
+        let approved = match self.approval.as_ref().map(|approval| &approval.state) {
+            Some(ApprovalState::Approved { at, .. }) => Some(*at),
+            _ => None,
+        };
+        let age = since(now, approved.map_or(event.observed(), |at| at.max(event.observed())));
+        if let Some(max) = self.policy.max_age.filter(|max| age > *max) {
+            let what = if approved.is_some() { "approved" } else { "observed" };
+            return Err(Began::NotRun(format!("stale: {what} {} ago, at most {}", human(age), human(max))));
         }
         if let Some(freeze) = self.policy.frozen(now) {
-            return Ended::not_run(format!("freeze window {freeze}"));
+            return Err(Began::NotRun(format!("freeze window {freeze}")));
         }
-        if let Some(why) = self.unmet(now).await {
-            return Ended::not_run(why);
+        if let Some(deploy) = dispatcher.deploying(&event.service, now) {
+            return Err(Began::NotRun(deploy));
         }
-        if shadow {
-            return self.rehearse(now).await;
+        let action = std::iter::once(self.spec.name.as_str());
+        let health = dispatcher.health(self.policy, &snapshot.guards, action, self.triaged(), now).await;
+        if let Some(bad) = health.into_iter().find(|verdict| !verdict.pass) {
+            return Err(Began::NotRun(bad.detail.into_owned()));
         }
-
-        let request = self.request(now).dry_run(false);
-        let key = request.key();
-        let lease = match dispatcher.store.acquire(&key, &dispatcher.holder, now, dispatcher.limits.lock).await {
-            Ok(Acquired::Granted(lease)) => lease,
-            Ok(Acquired::Held { holder, until }) => {
-                return Ended::not_run(format!("locked by {} until {until}", text::clip(&holder, 80)));
-            }
-            Err(error) => return Ended::not_run(store_failed("take the lock", &error)),
-        };
-        let (ended, keep_lock) = self.locked(request, &lease, now).await;
-        if !keep_lock {
-            dispatcher.release(&lease).await;
+        match self.unmet(now).await {
+            Some(why) => Err(Began::NotRun(why)),
+            None => Ok(()),
         }
-        ended
     }
 
     /// The request; dry unless told otherwise.
     fn request(&self, now: Timestamp) -> ActionRequest {
-        let event = &self.triaged.event;
+        let event = &self.triaged().event;
         let mut parameters = parameters::of_event(event);
         if let Some(max) = self.spec.max_replicas {
             parameters.insert("max_replicas".to_owned(), max.into());
@@ -104,157 +109,201 @@ impl StepRun<'_> {
             self.target.clone(),
             event.service.clone(),
             event.fingerprint.clone(),
-            self.triaged.incident_id.clone(),
+            self.triaged().incident_id.clone(),
             plus(now, self.dispatcher.limits.inspect + self.dispatcher.limits.execute),
         )
         .parameters(parameters)
     }
 
-    /// Shadow: looks, and says what it would do.
-    async fn rehearse(&self, now: Timestamp) -> Ended {
-        let request = self.request(now);
-        match inspect(self.dispatcher, self.handler, &request).await {
-            Err(why) => Ended::not_run(why),
-            Ok(Inspection::Blocked { reason }) => Ended::not_run(format!("blocked: {}", text::clip(&reason, WORDS))),
-            Ok(Inspection::AlreadyDone { proof }) => {
-                let reason = format!("done already: {}", text::clip(&proof, WORDS));
-                Ended { outcome: Some(Outcome::NoEffect), reason, stops: false, started: false }
+    /// Shadow: looks, and says what it would do, or why it would not.
+    pub(super) async fn rehearse(&self) -> Result<(Option<Outcome>, String), String> {
+        let now = self.dispatcher.clock.now();
+        if let Err(Began::NotRun(why) | Began::Over(why)) = self.ready(now).await {
+            return Err(why);
+        }
+        match inspect(self.dispatcher, self.handler, &self.request(now)).await? {
+            Inspection::Blocked { reason } => Err(format!("blocked: {}", text::clip(&reason, WORDS))),
+            Inspection::AlreadyDone { proof } => {
+                Ok((Some(Outcome::NoEffect), format!("done already: {}", text::clip(&proof, WORDS))))
             }
-            Ok(Inspection::Ready { precondition }) => {
-                let reason = format!("would run while {}", facts(&precondition));
-                Ended { outcome: None, reason, stops: false, started: false }
-            }
-            Ok(_) => Ended::not_run("the handler's inspection says something that this version does not know"),
+            Inspection::Ready { precondition } => Ok((None, format!("would run while {}", facts(&precondition)))),
+            _ => Err("the handler's inspection says something that this version does not know".to_owned()),
         }
     }
 
-    /// Under the lock. Says as well whether the lock is to be kept: as long as nobody knows what happened.
-    async fn locked(&self, request: ActionRequest, lease: &Lease, now: Timestamp) -> (Ended, bool) {
+    /// What a person is asked to approve: what would run, in the state that is there now.
+    pub(super) async fn ask(&self) -> Result<Approval, Began> {
+        let now = self.dispatcher.clock.now();
+        self.ready(now).await?;
+        let request = self.request(now).dry_run(false);
+        let observed = match inspect(self.dispatcher, self.handler, &request).await {
+            Ok(Inspection::Ready { precondition }) => precondition,
+            Ok(Inspection::AlreadyDone { proof }) => {
+                let proof = text::clip(&proof, WORDS);
+                let reason = format!("done already: {proof}");
+                return Err(Began::Ended(StepEnd::AlreadyDone { proof }, reason));
+            }
+            Ok(Inspection::Blocked { reason }) => {
+                return Err(Began::NotRun(format!("blocked: {}", text::clip(&reason, WORDS))));
+            }
+            Ok(_) => return Err(Began::NotRun("inspection: an answer of another version".to_owned())),
+            Err(why) => return Err(Began::NotRun(format!("inspection: {why}"))),
+        };
+        let id = self.dispatcher.draw_id().map_err(Began::NotRun)?;
+        let (report, episode) = (self.record.id.clone(), EpisodeKey::of(&self.triaged().event));
+        let times = (now, plus(now, self.policy.approval_time));
+        Ok(Approval::new(id, report, self.index, episode, request, observed, times))
+    }
+
+    /// Runs it, as far as `execute`.
+    pub(super) async fn start(&self, report: &Leases) -> Began {
         let dispatcher = self.dispatcher;
-        let request = request.fencing_token(lease.token);
-        let entry = JournalEntry::new(self.report.clone(), self.index, request.clone(), now);
+        if let Err(began) = self.ready(dispatcher.clock.now()).await {
+            return began;
+        }
+        let request = self.request(dispatcher.clock.now()).dry_run(false);
+        let incident = &self.triaged().incident_id;
+        let wait = self.policy.target_wait;
+        let mut leases = match dispatcher.lock_step(&request.key(), &self.target, incident, wait).await {
+            Ok(leases) => leases,
+            Err(NoLock::Held(why)) => return Began::NotRun(why),
+            Err(NoLock::Store(error)) => return Began::NotRun(store_failed("take the lock", &error)),
+        };
+        let began = self.locked(request, &mut leases, report).await;
+        match &began {
+            // Whoever asks whether it helped goes on with them.
+            Began::Verifying(_) => dispatcher.keep_for_verification(&self.key(), leases),
+            Began::Unknown(_) => {}
+            _ => dispatcher.release_all(&leases).await,
+        }
+        began
+    }
+
+    fn key(&self) -> StepKey {
+        StepKey::of(&self.request(Timestamp::UNIX_EPOCH))
+    }
+
+    /// Under the locks.
+    async fn locked(&self, request: ActionRequest, leases: &mut Leases, report: &Leases) -> Began {
+        let dispatcher = self.dispatcher;
+        let now = dispatcher.clock.now();
+        let token = leases.token();
+        let mut request = request.fencing_token(token);
+        request.deadline = plus(now, dispatcher.limits.inspect + dispatcher.limits.execute);
+        let entry = JournalEntry::new(self.record.id.clone(), self.index, request.clone(), now);
         let key = entry.key();
         match dispatcher.store.begin(&entry).await {
             Ok(Begun::New) => {}
-            Ok(Begun::Exists { at, end }) => return (before(at, end.as_ref()), false),
-            Err(error) => return (Ended::not_run(store_failed("begin the step", &error)), false),
+            Ok(Begun::Exists { at, end }) => return before(at, end.as_ref()),
+            Err(error) => return Began::NotRun(store_failed("begin the step", &error)),
         }
         let precondition = match inspect(dispatcher, self.handler, &request).await {
             Ok(Inspection::Ready { precondition }) => precondition,
             Ok(Inspection::AlreadyDone { proof }) => {
                 let proof = text::clip(&proof, WORDS);
                 let reason = format!("done already: {proof}");
-                self.end(&key, lease, StepEnd::AlreadyDone { proof }).await;
-                return (Ended { outcome: Some(Outcome::NoEffect), reason, stops: false, started: false }, false);
+                let end = StepEnd::AlreadyDone { proof };
+                dispatcher.end(&key, token, &end).await;
+                return Began::Ended(end, reason);
             }
-            Ok(Inspection::Blocked { reason }) => {
-                return (self.never_ran(&key, lease, "blocked", &reason).await, false);
-            }
-            Ok(_) => return (self.never_ran(&key, lease, "inspection", "an answer of another version").await, false),
-            Err(why) => return (self.never_ran(&key, lease, "inspection", &why).await, false),
+            Ok(Inspection::Blocked { reason }) => return self.never_ran(&key, token, "blocked", &reason).await,
+            Ok(_) => return self.never_ran(&key, token, "inspection", "an answer of another version").await,
+            Err(why) => return self.never_ran(&key, token, "inspection", &why).await,
         };
-        let executing = JournalState::Executing { precondition: precondition.clone() };
-        if let Err(error) = self.advance(&key, lease, &executing).await {
-            // Nothing ran; the entry stays for recovery, which finds that out by inspection.
-            return (Ended::not_run(error), false);
+        if let Some(approval) = &self.approval
+            && Approval::digest_of(&request, &precondition) != approval.digest
+        {
+            let why = "the state is not the one that was approved; the approval is void";
+            return self.never_ran(&key, token, "changed", why).await;
         }
-        let execution = self.handler.execute(&request, &precondition);
-        match guarded(&*dispatcher.clock, request.deadline, execution).await {
-            Ok(Ok(applied)) => self.applied(&request, &key, lease, &precondition, &applied).await,
-            Ok(Err(error)) => self.failed(&request, &key, lease, &error).await,
-            // Nobody knows: the journal stays at `executing`, and the lock stays.
-            Err(fault) => {
-                (Ended::unknown(format!("execute {}; it is unknown whether it is done", fault.plain())), true)
+        // Whoever was away for longer than a lock lasts must not go on.
+        let mut all = leases.with(report);
+        match dispatcher.renew(&mut all).await {
+            Ok(true) => {}
+            Ok(false) => return self.never_ran(&key, token, "interrupted", "its lock was lost").await,
+            Err(error) => {
+                let why = store_failed("renew the lock", &error);
+                return self.never_ran(&key, token, "interrupted", &why).await;
             }
+        }
+        let executing = JournalState::Executing { precondition: precondition.clone() };
+        if let Err(error) = dispatcher.advance(&key, token, &executing).await {
+            // Nothing ran; the entry stays for recovery, which finds that out by inspection.
+            return Began::NotRun(store_failed("write the step down", &error));
+        }
+        let execution = guarded(&*dispatcher.clock, request.deadline, self.handler.execute(&request, &precondition));
+        let executed = tokio::select! {
+            biased;
+            executed = execution => executed.map_err(|fault| fault_words(&fault)),
+            why = dispatcher.keep(&mut all) => Err(why.to_owned()),
+        };
+        match executed {
+            Ok(Ok(applied)) => self.applied(&key, token, &precondition, &applied).await,
+            Ok(Err(error)) => self.failed(&request, &key, token, &error).await,
+            Err(why) => Began::Unknown(format!("{why}; it is unknown whether it is done")),
         }
     }
 
-    async fn applied(
-        &self,
-        request: &ActionRequest,
-        key: &StepKey,
-        lease: &Lease,
-        precondition: &Precondition,
-        applied: &Applied,
-    ) -> (Ended, bool) {
+    async fn applied(&self, key: &StepKey, token: u64, precondition: &Precondition, applied: &Applied) -> Began {
         let dispatcher = self.dispatcher;
         let verify_at = plus(dispatcher.clock.now(), dispatcher.limits.verify_after);
         let proof = text::clip(&applied.proof, WORDS);
         let verifying = JournalState::Verifying { precondition: precondition.clone(), proof: proof.clone(), verify_at };
-        if let Err(error) = self.advance(key, lease, &verifying).await {
-            return (Ended::unknown(format!("done ({proof}), but {error}")), true);
+        match dispatcher.advance(key, token, &verifying).await {
+            Ok(()) => Began::Verifying(verify_at),
+            Err(error) => {
+                let error = store_failed("write the step down", &error);
+                Began::Unknown(format!("done ({proof}), but {error}"))
+            }
         }
-        dispatcher.clock.sleep_until(verify_at).await;
-        let outcome = verify(dispatcher, self.handler, request, precondition, applied).await;
-        let mut reason = match outcome {
-            Outcome::Helped => format!("done and it helped: {proof}"),
-            Outcome::NoEffect => format!("done ({proof}), without effect"),
-            Outcome::Worse => format!("done ({proof}), and it is worse than before"),
-            Outcome::Unknown => format!("done ({proof}); whether it helped is unknown"),
-        };
-        if outcome == Outcome::Worse {
-            reason.push_str(&self.compensate(request).await);
-        }
-        self.end(key, lease, StepEnd::Executed { outcome, proof }).await;
-        (Ended { outcome: Some(outcome), reason, stops: outcome != Outcome::Helped, started: true }, false)
     }
 
-    async fn failed(
-        &self,
-        request: &ActionRequest,
-        key: &StepKey,
-        lease: &Lease,
-        error: &ActionError,
-    ) -> (Ended, bool) {
+    async fn failed(&self, request: &ActionRequest, key: &StepKey, token: u64, error: &ActionError) -> Began {
         let why = text::clip(&error_chain(error), WORDS);
-        let taken_back = self.compensate(request).await;
+        let taken_back = self.dispatcher.compensate(self.handler, request).await;
         if error.nothing_changed {
-            self.end(key, lease, StepEnd::NotRun { reason: why.clone() }).await;
-            return (Ended::not_run(format!("{why}; nothing was changed{taken_back}")), false);
+            let end = StepEnd::NotRun { reason: why.clone() };
+            self.dispatcher.end(key, token, &end).await;
+            return Began::Ended(end, format!("{why}; nothing was changed{taken_back}"));
         }
         // The journal stays at `executing`: recovery inspects what became of it.
-        (Ended::unknown(format!("{why}; it is unknown whether it is done{taken_back}")), true)
+        Began::Unknown(format!("{why}; it is unknown whether it is done{taken_back}"))
     }
 
-    /// What was taken back, as the end of a sentence. Whatever comes of it, a person is told.
-    async fn compensate(&self, request: &ActionRequest) -> String {
-        let dispatcher = self.dispatcher;
-        let by = plus(dispatcher.clock.now(), dispatcher.limits.execute);
-        match guarded(&*dispatcher.clock, by, self.handler.compensate(request)).await {
-            Ok(Ok(Compensation::Done(what))) => format!("; taken back: {}", text::clip(&what, WORDS)),
-            Ok(Ok(_)) => String::new(),
-            Ok(Err(error)) => format!("; taking it back failed too: {}", text::clip(&error_chain(&error), WORDS)),
-            Err(fault) => format!("; taking it back {}", fault.plain()),
-        }
-    }
-
-    async fn never_ran(&self, key: &StepKey, lease: &Lease, what: &str, why: &str) -> Ended {
+    async fn never_ran(&self, key: &StepKey, token: u64, what: &str, why: &str) -> Began {
         let reason = format!("{what}: {}", text::clip(why, WORDS));
-        self.end(key, lease, StepEnd::NotRun { reason: reason.clone() }).await;
-        Ended::not_run(reason)
-    }
-
-    async fn advance(&self, key: &StepKey, lease: &Lease, state: &JournalState) -> Result<(), String> {
-        let now = self.dispatcher.clock.now();
-        let advanced = self.dispatcher.store.advance(key, lease.token, state, now).await;
-        advanced.map_err(|error| store_failed("write the step down", &error))
-    }
-
-    /// An end that cannot be written leaves the entry open: recovery finds it.
-    async fn end(&self, key: &StepKey, lease: &Lease, end: StepEnd) {
-        let _ = self.advance(key, lease, &JournalState::Ended(end)).await;
+        let end = StepEnd::NotRun { reason: reason.clone() };
+        self.dispatcher.end(key, token, &end).await;
+        Began::Ended(end, reason)
     }
 }
 
-/// A step that began before, for this report or another one of the same episode.
-fn before(at: Timestamp, end: Option<&StepEnd>) -> Ended {
+impl Dispatcher {
+    pub(super) async fn advance(&self, key: &StepKey, token: u64, state: &JournalState) -> Result<(), StoreError> {
+        self.store.advance(key, token, state, self.clock.now()).await
+    }
+
+    /// An end that cannot be written leaves the entry open: recovery finds it.
+    pub(super) async fn end(&self, key: &StepKey, token: u64, end: &StepEnd) {
+        if let Err(error) = self.advance(key, token, &JournalState::Ended(end.clone())).await {
+            store_failed("write a step's end down", &error);
+        }
+    }
+}
+
+fn fault_words(fault: &Fault) -> String {
+    format!("execute {}", fault.plain())
+}
+
+/// A step that began before, for another report of the same episode or for this one.
+fn before(at: Timestamp, end: Option<&StepEnd>) -> Began {
     match end {
         Some(StepEnd::Executed { outcome: Outcome::Helped, .. } | StepEnd::AlreadyDone { .. }) => {
-            let reason = format!("done before, at {at}; it is not done again");
-            Ended { outcome: Some(Outcome::NoEffect), reason, stops: false, started: false }
+            let proof = format!("done before, at {at}; it is not done again");
+            Began::Ended(StepEnd::AlreadyDone { proof: proof.clone() }, proof)
         }
-        Some(_) => Ended::not_run(format!("it began before, at {at}, and did not help; it is not done again")),
-        None => Ended::not_run(format!("it began before, at {at}, and has no end yet; it is not done again")),
+        Some(_) => Began::NotRun(format!("it began before, at {at}, and did not help; it is not done again")),
+        None => Began::NotRun(format!("it began before, at {at}, and has no end yet; it is not done again")),
     }
 }
 
@@ -269,22 +318,6 @@ pub(super) async fn inspect(
         Ok(Ok(inspection)) => Ok(inspection),
         Ok(Err(error)) => Err(text::clip(&error_chain(&error), WORDS)),
         Err(fault) => Err(format!("inspect {}", fault.plain())),
-    }
-}
-
-/// Whether it helped; a handler that cannot tell leaves it unknown.
-pub(super) async fn verify(
-    dispatcher: &Dispatcher,
-    handler: &Arc<dyn ActionHandler>,
-    request: &ActionRequest,
-    precondition: &Precondition,
-    applied: &Applied,
-) -> Outcome {
-    let by = plus(dispatcher.clock.now(), dispatcher.limits.inspect);
-    let asked = parameters::with_observed(request, precondition);
-    match guarded(&*dispatcher.clock, by, handler.verify(&asked, applied)).await {
-        Ok(Ok(outcome)) => outcome,
-        _ => Outcome::Unknown,
     }
 }
 

@@ -67,7 +67,7 @@ pub struct PlanVerdict {
     pub plan: Plan,
     /// What becomes of the report if nothing else happens: `would_execute` for a plan that passes (a
     /// dispatcher in active mode makes `executed` of it), `awaiting_approval`, `escalated`,
-    /// `rejected` or `no_action`.
+    /// `rejected`, `no_action`, or `duplicate` for an anomaly in a loop that a person was told of.
     pub disposition: Disposition,
 }
 
@@ -111,6 +111,10 @@ fn escalated(reason: String) -> Disposition {
 
 fn rejected(reason: String) -> Disposition {
     Disposition::Rejected { reason }
+}
+
+fn duplicate(_: String) -> Disposition {
+    Disposition::Duplicate
 }
 
 fn no_action(_: String) -> Disposition {

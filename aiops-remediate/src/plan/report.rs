@@ -6,7 +6,7 @@ use aiops_core::time::{human, minus, since};
 use aiops_core::{RuleVerdict, Status, Triaged, text};
 use jiff::Timestamp;
 
-use super::{NAME_SHOWN, PolicyState, Sheet, escalated, no_action, rejected};
+use super::{NAME_SHOWN, PolicyState, Sheet, duplicate, escalated, no_action, rejected};
 use crate::catalogue::{ActionSpec, strange};
 use crate::policy::{LoopGuard, Policy};
 use crate::store::{KillSwitch, acted_on};
@@ -58,7 +58,10 @@ pub(super) fn ask(
 
     sheet.ask(confidence("confidence", "threshold", report.confidence.value(), policy.threshold.value()), escalated);
     if let Some(guard) = policy.loop_guard {
-        sheet.ask(loop_guard(guard, state, now), escalated);
+        match policy.looped(state, now) {
+            None => sheet.ask(loop_guard(guard, state, now), escalated),
+            Some(told_at) => sheet.ask(looped(guard, told_at), duplicate),
+        }
     }
     if !policy.freeze.is_empty() {
         let frozen = policy.frozen(now);
@@ -121,6 +124,12 @@ fn loop_guard(LoopGuard { max, per }: LoopGuard, state: &PolicyState, now: Times
         format!("loop guard: acted on {count} times in {}, at most {max}; acting again would not help", human(per))
     };
     RuleVerdict::new("loop_guard", pass, detail).input("runs", count).input("max", max).input("per", per)
+}
+
+/// A loop that a person was told of is told once; it is over when the anomaly has been quiet.
+fn looped(LoopGuard { max, per }: LoopGuard, told_at: Timestamp) -> RuleVerdict {
+    let detail = format!("loop guard: a person was told at {told_at}; actions pass after {} without it", human(per));
+    RuleVerdict::new("loop_guard", false, detail).input("max", max).input("per", per)
 }
 
 /// A name that no catalogue has, safe to show.
