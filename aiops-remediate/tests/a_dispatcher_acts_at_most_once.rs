@@ -142,10 +142,13 @@ async fn a_target_of_another_service_is_blocked_and_its_mark_comes_back() {
 #[tokio::test]
 async fn what_waits_for_approval_does_not_run() {
     let site = Site::new();
+    let (namespace, deployment) = ("shop".to_owned(), "cart".to_owned());
+    site.cluster.change_at(at(600), Change::Deploy { namespace, deployment, version: "v2".to_owned() });
+    site.clock.advance(Duration::from_secs(20));
     let labels = [("namespace", "shop"), ("deployment", "cart")];
     let response =
-        site.respond(&site.active(), &triaged(event(1, "cart", &labels, at(590)), &["rollback_deployment"])).await;
-    assert_eq!(response.disposition, Disposition::AwaitingApproval);
+        site.respond(&site.active(), &triaged(event(1, "cart", &labels, at(610)), &["rollback_deployment"])).await;
+    assert_eq!(response.disposition, Disposition::AwaitingApproval, "{:?}", response.disposition);
     assert!(site.changes().is_empty());
 }
 

@@ -53,8 +53,9 @@ async fn nothing_runs_and_the_reason_is_told() {
         ("snapshot", "the remediation store could not be read"),
         ("open_report", "the remediation store could not write the report down"),
         ("reserve", "the remediation store could not take the marks"),
-        ("kill_switch", "restart_pod: the remediation store could not read the kill switch"),
-        ("acquire", "restart_pod: the remediation store could not take the lock"),
+        ("acquire", "the remediation store could not tell how far the plan is"),
+        ("steps_of", "the remediation store could not tell how far the plan is"),
+        ("renew", "restart_pod: interrupted: the remediation store could not renew the lock"),
         ("begin", "restart_pod: the remediation store could not begin the step"),
         ("advance", "restart_pod: the remediation store could not write the step down"),
     ] {

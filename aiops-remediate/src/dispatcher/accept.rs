@@ -1,5 +1,6 @@
 //! One report: planned, written down, and then gone on with until it has an answer.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use aiops_core::time::since;
@@ -8,13 +9,17 @@ use jiff::Timestamp;
 
 use super::drive::Driven;
 use super::{Dispatcher, store_failed};
+use crate::audit::AuditEntry;
 use crate::plan::PolicyState;
 use crate::policy::Mode;
-use crate::store::{GuardState, Opened, ReportId, ReportRecord};
+use crate::store::{GuardState, Opened, ReportId, ReportRecord, StoreError};
 
 /// What [`finish`](Dispatcher::finish) begins after so long is left to the timer. One more round (waiting for
 /// a target, inspecting, executing, taking back) then ends within the remediation stage's four minutes.
 const IN_LINE: Duration = Duration::from_secs(40);
+
+/// Reports that are remembered after the store failed in their middle.
+const GIVEN_UP: usize = 10_000;
 
 pub(super) fn escalated(reason: impl Into<String>) -> Disposition {
     Disposition::Escalated { reason: reason.into() }
@@ -58,7 +63,12 @@ impl Dispatcher {
             .versions(catalogue.version(), policy.version())
             .response(response.clone());
         match self.store.open_report(&record).await {
-            Ok(Opened::New) => Ok(response),
+            Ok(Opened::New) => {
+                if response.is_some() {
+                    self.audit_or_count(AuditEntry::decision(&record, &self.redactor)).await;
+                }
+                Ok(response)
+            }
             Ok(Opened::Known(_)) => Ok(Some(answer(Disposition::Duplicate, Plan::default()))),
             // Nothing was decided that acts: a person is told, with what the plan says.
             Err(error) => {
@@ -85,25 +95,43 @@ impl Dispatcher {
 
     /// Goes on with a report until it is answered, parked, or with somebody else. `patient` waits however
     /// long it takes.
-    pub(super) async fn go_on(&self, triaged: &Triaged, patient: bool) -> Result<Option<Response>, RespondError> {
+    pub(super) async fn go_on(&self, triaged: &Triaged, now: Timestamp, patient: bool) -> Option<Response> {
         let id = ReportId::of(triaged);
         let began = self.clock.now();
         loop {
-            let driven = self.drive(&id).await.map_err(|error| {
-                store_failed("tell how far a report is", &error);
-                RespondError::retryable(triaged.incident_id.clone(), error)
-            })?;
-            match driven {
-                Driven::Done(response) | Driven::Parked { response, .. } => return Ok(Some(response)),
-                Driven::Elsewhere => return Ok(None),
-                Driven::Wait(at) => {
-                    if !patient && since(at, began) > IN_LINE {
-                        return Ok(None);
+            match self.drive(&id, now).await {
+                Err(error) => return Some(self.give_up(triaged, &id, &error)),
+                Ok(driven) => match driven {
+                    Driven::Done(response) | Driven::Parked { response, .. } => return Some(response),
+                    Driven::Elsewhere => return None,
+                    Driven::Wait(at) => {
+                        if !patient && since(at, began) > IN_LINE {
+                            return None;
+                        }
+                        self.clock.sleep_until(at).await;
                     }
-                    self.clock.sleep_until(at).await;
-                }
+                },
             }
         }
+    }
+
+    /// A store that fails in the middle of a report: a person is told now, and once the store answers again
+    /// the report is closed with that, whatever had not begun by then.
+    fn give_up(&self, triaged: &Triaged, id: &ReportId, error: &StoreError) -> Response {
+        let reason = store_failed("tell how far the plan is", error);
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if given_up.len() < GIVEN_UP {
+            given_up.insert(id.clone(), reason.clone());
+        }
+        Response::new(triaged.incident_id.clone(), escalated(reason), Plan::default(), self.clock.now())
+    }
+
+    pub(super) fn given_up(&self, id: &ReportId) -> Option<String> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(super) fn forget_given_up(&self, id: &ReportId) {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use aiops_core::plugin::guarded;
 use aiops_core::time::plus;
-use aiops_core::{BoxError, error_chain, text};
+use aiops_core::{BoxError, Redactor, error_chain, text};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{Dispatcher, store_failed};
+use crate::audit::{AuditEntry, AuditKind};
 use crate::store::{Approval, ApprovalId, ApprovalState, KillSwitch, Lease, Settled, StoreError};
 
 /// Says who may decide on an approval. The host's: it knows its people and their roles.
@@ -161,8 +162,9 @@ impl Dispatcher {
     ) -> Result<Settled, StoreError> {
         let label = state.as_str();
         let settled = self.store.settle_approval(&approval.id, &state).await?;
-        if matches!(settled, Settled::Now(_)) {
+        if let Settled::Now(approval) = &settled {
             metrics::counter!("aiops_dispatch_approvals_total", "state" => label).increment(1);
+            self.audit_or_count(of_approval(approval, &self.redactor)).await;
         }
         Ok(settled)
     }
@@ -199,8 +201,17 @@ impl Dispatcher {
     /// notices that, and what it does is fenced by its token.
     ///
     /// # Errors
-    /// A store that is down.
-    pub async fn force_release(&self, key: &str, who: &str, now: Timestamp) -> Result<Option<Lease>, StoreError> {
+    /// A store that is down, or an audit log that cannot be written: the lock is as it was.
+    pub async fn force_release(
+        &self,
+        key: &str,
+        who: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, StoreError> {
+        let held = self.store.leases(now).await?.into_iter().find(|lease| lease.key == key);
+        let Some(held) = held else { return Ok(None) };
+        self.audit_first(AuditEntry::forced_release(key, &held.holder, who, reason, now, &self.redactor)).await?;
         let lease = self.store.force_release(key).await?;
         if let Some(lease) = &lease {
             metrics::counter!("aiops_dispatch_forced_releases_total").increment(1);
@@ -213,10 +224,38 @@ impl Dispatcher {
     /// Stops every action of all processes that share the store, or lets policies decide again.
     ///
     /// # Errors
-    /// A store that is down: the switch may not have been set.
+    /// A store that is down: the switch may not have been set. An audit log that cannot be written keeps the
+    /// switch from being set off, not from being set on.
     pub async fn set_kill_switch(&self, switch: KillSwitch) -> Result<(), StoreError> {
+        let written = self.audit_first(AuditEntry::kill_switch(&switch, &self.redactor)).await;
+        if !switch.on {
+            written?;
+        }
         self.store.set_kill_switch(switch).await.inspect_err(|error| {
             store_failed("set the kill switch", error);
         })
     }
+
+    /// Writes to the audit log what a person is about to do.
+    async fn audit_first(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        let unwritten =
+            |source: String| StoreError::Unavailable { doing: "write the audit log", source: source.into() };
+        self.audit(entry).await.map_err(unwritten)
+    }
+}
+
+fn of_approval(approval: &Approval, redactor: &Redactor) -> AuditEntry {
+    let (by, at, reason) = match &approval.state {
+        ApprovalState::Pending => ("", approval.asked_at, ""),
+        ApprovalState::Approved { by, at } => (by.as_str(), *at, ""),
+        ApprovalState::Rejected { by, at, reason } => (by.as_str(), *at, reason.as_str()),
+        ApprovalState::Expired { at } => ("", *at, ""),
+        ApprovalState::Void { at, reason } => ("", *at, reason.as_str()),
+    };
+    let mut entry = AuditEntry::new(AuditKind::Approval, at);
+    entry.report = Some(approval.report.clone());
+    entry.incident_id = Some(approval.incident_id.clone());
+    entry.fingerprint = Some(approval.request.fingerprint.clone());
+    let reason = if reason.is_empty() { approval.place() } else { format!("{}: {reason}", approval.place()) };
+    entry.said(approval.state.as_str(), by, &reason, redactor)
 }

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aiops_core::{
-    ActionHandler, BoxError, Clock, DeployLog, DeployWindow, IdentityScheme, Live, Probe, SystemClock,
+    ActionHandler, BoxError, Clock, DeployLog, DeployWindow, IdentityScheme, Live, Probe, Redactor, SystemClock,
 };
 use tokio::sync::Notify;
 
 use super::{ApprovalAuthoriser, Dispatcher, Limits, Random};
+use crate::audit::AuditLog;
 use crate::catalogue::ActionCatalogue;
 use crate::policy::Policy;
 use crate::store::{MemoryStore, RemediationStore};
@@ -34,6 +35,8 @@ pub struct DispatcherBuilder {
     probe: Option<Arc<dyn Probe>>,
     authoriser: Option<Arc<dyn ApprovalAuthoriser>>,
     deploys: Option<(DeployLog, DeployWindow)>,
+    audit: Option<Arc<dyn AuditLog>>,
+    redactor: Redactor,
     clock: Arc<dyn Clock>,
     random: Random,
     identity: IdentityScheme,
@@ -74,6 +77,8 @@ impl DispatcherBuilder {
             probe: None,
             authoriser: None,
             deploys: None,
+            audit: None,
+            redactor: Redactor::default(),
             clock: Arc::new(SystemClock),
             random: Box::new(of_the_system),
             identity: IdentityScheme::default(),
@@ -104,6 +109,19 @@ impl DispatcherBuilder {
     /// Who may approve what. Without one nothing can be approved.
     pub fn authoriser(mut self, authoriser: impl ApprovalAuthoriser) -> Self {
         self.authoriser = Some(Arc::new(authoriser));
+        self
+    }
+
+    /// Where every decision and every step is written before it acts (default: nowhere). While the log cannot
+    /// be written nothing runs.
+    pub fn audit(mut self, log: impl AuditLog) -> Self {
+        self.audit = Some(Arc::new(log));
+        self
+    }
+
+    /// What is taken out of the texts of the audit log (default: the rules of core's redactor).
+    pub fn redactor(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
         self
     }
 
@@ -193,13 +211,16 @@ impl DispatcherBuilder {
             probe: self.probe,
             authoriser: self.authoriser,
             deploys: self.deploys,
+            audit: self.audit,
+            redactor: self.redactor,
             clock: self.clock,
             random: self.random,
             identity: self.identity,
             holder: self.holder,
             limits: self.limits,
             wake: Notify::new(),
-            verifying: Mutex::default(),
+            kept: Mutex::default(),
+            given_up: Mutex::default(),
         })
     }
 }

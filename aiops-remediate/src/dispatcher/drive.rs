@@ -8,6 +8,7 @@ use super::accept::escalated;
 use super::leases::Leases;
 use super::step::{Began, StepRun};
 use super::{Dispatcher, store_failed};
+use crate::audit::AuditEntry;
 use crate::catalogue::ActionCatalogue;
 use crate::policy::{Mode, Policy};
 use crate::store::{
@@ -59,19 +60,22 @@ struct Walk<'a> {
     ends: Vec<Option<StepEnd>>,
     stop: Option<Stop>,
     leases: Leases,
+    floor: Timestamp,
 }
 
 impl Dispatcher {
     /// Goes on with one report, under its lock: at most one action is executed.
-    pub(super) async fn drive(&self, id: &ReportId) -> Result<Driven, StoreError> {
-        let now = self.clock.now();
-        let Some(lease) = self.lock_report(id, now).await? else { return Ok(Driven::Elsewhere) };
-        let driven = self.drive_locked(id, Leases::of(lease.clone())).await;
-        self.release(&lease).await;
+    ///
+    /// `now` is the caller's time; it counts where the clock is behind it.
+    pub(super) async fn drive(&self, id: &ReportId, now: Timestamp) -> Result<Driven, StoreError> {
+        let now = self.clock.now().max(now);
+        let Some(leases) = self.lock_report(id, now).await? else { return Ok(Driven::Elsewhere) };
+        let driven = self.drive_locked(id, leases.clone(), now).await;
+        self.release_report(id, leases).await;
         driven
     }
 
-    async fn drive_locked(&self, id: &ReportId, leases: Leases) -> Result<Driven, StoreError> {
+    async fn drive_locked(&self, id: &ReportId, leases: Leases, floor: Timestamp) -> Result<Driven, StoreError> {
         let Some(record) = self.store.open_report_of(id).await? else { return Ok(Driven::Elsewhere) };
         let (catalogue, policy) = (self.catalogue.load(), self.policy.load());
         let identity = match self.identity.reduce(&record.triaged.event.identity()) {
@@ -89,15 +93,21 @@ impl Dispatcher {
             approvals: self.store.approvals_of(id).await?,
             plan: record.plan.clone(),
             ends: vec![None; steps],
-            stop: None,
+            stop: self.given_up(id).map(Stop::Escalate),
             leases,
+            floor,
         };
-        walk.run().await
+        let driven = walk.run().await;
+        if let Ok(Driven::Done(_)) = &driven {
+            self.forget_given_up(id);
+        }
+        driven
     }
 
     async fn close(&self, record: &ReportRecord, with: Disposition, plan: Plan) -> Result<Driven, StoreError> {
         let now = self.clock.now().max(record.at);
         let response = Response::new(record.triaged.incident_id.clone(), with, plan, now);
+        self.audit_or_count(AuditEntry::answer(&record.triaged, &response, &self.redactor)).await;
         match self.store.close_report(&record.id, &response).await {
             Ok(true) => Ok(Driven::Done(response)),
             Ok(false) => Ok(Driven::Elsewhere),
@@ -114,8 +124,8 @@ impl Dispatcher {
 impl Walk<'_> {
     async fn run(mut self) -> Result<Driven, StoreError> {
         let shadow = self.policy.mode == Mode::Shadow;
-        if self.entries.is_empty() && self.approvals.is_empty() {
-            self.reserve_all().await;
+        if self.stop.is_none() && self.entries.is_empty() && self.approvals.is_empty() {
+            self.begin_plan().await;
         }
         for index in 0..self.plan.steps.len() {
             let look = match self.entries.iter().position(|entry| entry.index == index) {
@@ -163,8 +173,18 @@ impl Walk<'_> {
         !self.ends.get(before).and_then(Option::as_ref).is_some_and(without_effect)
     }
 
-    /// Takes the marks of the whole plan, all or none; what was taken before counts.
-    async fn reserve_all(&mut self) {
+    fn now(&self) -> Timestamp {
+        self.dispatcher.clock.now().max(self.floor)
+    }
+
+    /// The decision goes to the audit log; then the plan takes its marks, all or none, and what was taken
+    /// before counts.
+    async fn begin_plan(&mut self) {
+        let decision = AuditEntry::decision(self.record, &self.dispatcher.redactor);
+        if let Err(reason) = self.dispatcher.audit(decision).await {
+            self.stop = Some(Stop::Escalate(reason));
+            return;
+        }
         let Self { policy, catalogue, record, .. } = *self;
         let reservation = policy.reservation(catalogue, &record.triaged, &record.plan, &self.identity, record.at);
         let reason = match self.dispatcher.store.reserve(&reservation).await {
@@ -223,7 +243,7 @@ impl Walk<'_> {
                 Some(_) => return self.unapproved(index, approval).await,
             }
         }
-        let now = self.dispatcher.clock.now();
+        let now = self.now();
         if needs_approval || self.plan.steps[index].after.is_some() {
             let step = std::iter::once(&self.plan.steps[index]);
             let Self { policy, catalogue, record, .. } = *self;
@@ -270,13 +290,13 @@ impl Walk<'_> {
 
     /// A step that has begun, in this process or in another one.
     async fn resume(&mut self, index: usize, entry: &JournalEntry) -> Result<Look, StoreError> {
-        let now = self.dispatcher.clock.now();
+        let now = self.now();
         let end = match &entry.state {
             JournalState::Ended(end) => Some((end.clone(), words(end))),
             JournalState::Verifying { verify_at, .. } if *verify_at > now => {
                 return Ok(Look::Pause(Driven::Wait(*verify_at)));
             }
-            _ => self.dispatcher.settle(entry).await?,
+            _ => self.dispatcher.settle(entry, now).await?,
         };
         match end {
             Some((end, reason)) => {
@@ -331,6 +351,7 @@ impl Walk<'_> {
                     record: self.record,
                     index,
                     target: target.clone(),
+                    floor: self.floor,
                     approval: approval.cloned(),
                 });
             }
@@ -371,8 +392,9 @@ impl Walk<'_> {
                 }
                 ApprovalOpened::Known(known) => return Ok(Look::Pause(self.parked(index, &known, false))),
                 ApprovalOpened::Occupied(other) => {
-                    let reason = format!("a newer plan, of incident {}, took its place", self.record.triaged.incident_id);
-                    let void = ApprovalState::Void { at: self.dispatcher.clock.now(), reason };
+                    let reason =
+                        format!("a newer plan, of incident {}, took its place", self.record.triaged.incident_id);
+                    let void = ApprovalState::Void { at: self.now(), reason };
                     self.dispatcher.settle_approval(&other, void).await?;
                 }
             }
@@ -384,7 +406,7 @@ impl Walk<'_> {
     /// A step whose approval is not granted, or not yet.
     async fn unapproved(&mut self, index: usize, approval: Option<Approval>) -> Result<Look, StoreError> {
         let Some(mut approval) = approval else { return Ok(Look::Next) };
-        let now = self.dispatcher.clock.now();
+        let now = self.now();
         if approval.state.is_pending() && now >= approval.expires_at {
             let expired = ApprovalState::Expired { at: now };
             approval = match self.dispatcher.settle_approval(&approval, expired).await? {
@@ -411,7 +433,7 @@ impl Walk<'_> {
     fn parked(&mut self, index: usize, approval: &Approval, fresh: bool) -> Driven {
         let until = approval.expires_at;
         self.plan.steps[index].reason = format!("waits for approval {} until {until}", approval.id);
-        let now = self.dispatcher.clock.now().max(self.record.at);
+        let now = self.now().max(self.record.at);
         let incident = self.record.triaged.incident_id.clone();
         let response = Response::new(incident, Disposition::AwaitingApproval, self.plan.clone(), now);
         Driven::Parked { response, fresh }
@@ -438,4 +460,3 @@ fn label(end: &StepEnd) -> &'static str {
         },
     }
 }
-

@@ -1,5 +1,6 @@
 //! Locks: on a report, on a step, and on a target, so that two actions are not on it at once.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use aiops_core::time::plus;
@@ -62,14 +63,48 @@ impl From<StoreError> for NoLock {
     }
 }
 
+fn report_key(id: &ReportId) -> String {
+    format!("report|{id}")
+}
+
 impl Dispatcher {
     /// Alone with a report; none where somebody else is.
-    pub(super) async fn lock_report(&self, id: &ReportId, now: Timestamp) -> Result<Option<Lease>, StoreError> {
-        let key = format!("report|{id}");
-        match self.store.acquire(&key, &self.holder, now, self.limits.lock).await? {
-            Acquired::Granted(lease) => Ok(Some(lease)),
+    pub(super) async fn lock_report(&self, id: &ReportId, now: Timestamp) -> Result<Option<Leases>, StoreError> {
+        self.lock_kept(&report_key(id), now).await
+    }
+
+    /// Lets a report go; a lock that cannot be released is taken up again by this dispatcher.
+    pub(super) async fn release_report(&self, id: &ReportId, leases: Leases) {
+        if !self.release_all(&leases).await {
+            self.keep_locks(report_key(id), leases);
+        }
+    }
+
+    /// The locks of a key that this dispatcher kept, else a lock of its own; none where somebody else has it.
+    pub(super) async fn lock_kept(&self, key: &str, now: Timestamp) -> Result<Option<Leases>, StoreError> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if let Some(mut leases) = kept {
+            match self.renew(&mut leases, now).await {
+                Ok(true) => return Ok(Some(leases)),
+                Ok(false) => {}
+                Err(error) => {
+                    self.keep_locks(key.to_owned(), leases);
+                    return Err(error);
+                }
+            }
+        }
+        match self.store.acquire(key, &self.holder, now, self.limits.lock).await? {
+            Acquired::Granted(lease) => Ok(Some(Leases::of(lease))),
             Acquired::Held { .. } => Ok(None),
         }
+    }
+
+    /// Keeps locks beyond a call. Those that are over are dropped with the next that are kept.
+    pub(super) fn keep_locks(&self, key: String, leases: Leases) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        kept.retain(|_, leases| now < leases.until());
+        kept.insert(key, leases);
     }
 
     /// Alone with a step, and with its target: at once, or within `wait`.
@@ -79,8 +114,9 @@ impl Dispatcher {
         target: &Target,
         incident: &IncidentId,
         wait: Duration,
+        floor: Timestamp,
     ) -> Result<Leases, NoLock> {
-        let now = self.clock.now();
+        let now = self.clock.now().max(floor);
         // The incident tells a nested action, which would wait for itself.
         let holder = format!("{}/{incident}", self.holder);
         let step = match self.store.acquire(key, &holder, now, self.limits.lock).await? {
@@ -92,7 +128,7 @@ impl Dispatcher {
         let by = plus(now, wait);
         let place = format!("target|{target}");
         loop {
-            let now = self.clock.now();
+            let now = self.clock.now().max(floor);
             let (other, until) = match self.store.acquire(&place, &holder, now, self.limits.lock).await {
                 Ok(Acquired::Granted(lease)) => {
                     let mut leases = Leases::of(step);
@@ -116,9 +152,9 @@ impl Dispatcher {
     }
 
     /// Makes locks last; `false` where one is somebody else's now.
-    pub(super) async fn renew(&self, leases: &mut Leases) -> Result<bool, StoreError> {
+    pub(super) async fn renew(&self, leases: &mut Leases, now: Timestamp) -> Result<bool, StoreError> {
         for lease in leases.0.clone() {
-            match self.store.renew(&lease, self.clock.now(), self.limits.lock).await? {
+            match self.store.renew(&lease, now, self.limits.lock).await? {
                 Some(lease) => leases.renewed(&lease),
                 None => return Ok(false),
             }
@@ -131,7 +167,7 @@ impl Dispatcher {
         loop {
             let look = plus(self.clock.now(), self.limits.lock / 3);
             self.clock.sleep_until(look.min(leases.until())).await;
-            match self.renew(leases).await {
+            match self.renew(leases, self.clock.now()).await {
                 Ok(true) => {}
                 Ok(false) => return "its lock was lost",
                 Err(error) => {
@@ -144,9 +180,17 @@ impl Dispatcher {
         }
     }
 
-    pub(super) async fn release_all(&self, leases: &Leases) {
+    /// Releases locks; `false` where one may still be held, until its time is over.
+    pub(super) async fn release_all(&self, leases: &Leases) -> bool {
+        let mut released = true;
         for lease in leases.0.iter().rev() {
-            self.release(lease).await;
+            released &= self.release(lease).await;
         }
+        released
+    }
+
+    async fn release(&self, lease: &Lease) -> bool {
+        let released = self.store.release(lease).await;
+        released.map_err(|error| store_failed("release a lock", &error)).is_ok()
     }
 }

@@ -13,12 +13,12 @@ mod step;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aiops_core::{
     ActionHandler, BoxError, Clock, DeployLog, DeployWindow, DetectionEvent, Disposition, IdentityScheme, Live, Plan,
-    Probe, Recovered, RespondError, Responder, Response, Triaged,
+    Probe, Recovered, Redactor, RespondError, Responder, Response, Triaged,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -27,9 +27,10 @@ use tokio::sync::Notify;
 pub use self::approvals::{ApprovalAuthoriser, ApprovalError};
 pub use self::builder::{DispatcherBuilder, InvalidDispatcher};
 use self::leases::Leases;
+use crate::audit::{AuditEntry, AuditLog};
 use crate::catalogue::ActionCatalogue;
 use crate::policy::Policy;
-use crate::store::{EpisodeKey, Lease, RemediationStore, StepKey, StoreError};
+use crate::store::{EpisodeKey, RemediationStore, ReportId, StoreError};
 
 /// Answers reports: a plan by the policy, and in active mode what the plan allows, each action at most
 /// once for its (action, target, fingerprint).
@@ -94,9 +95,14 @@ pub struct Dispatcher {
     identity: IdentityScheme,
     holder: String,
     limits: Limits,
+    audit: Option<Arc<dyn AuditLog>>,
+    redactor: Redactor,
     wake: Notify,
-    /// The locks of steps that wait to be verified, so that they hold until then.
-    verifying: Mutex<HashMap<StepKey, Leases>>,
+    /// Locks that outlast a call: of steps that wait to be verified, so that they hold until then, and of
+    /// reports whose release failed.
+    kept: Mutex<HashMap<String, Leases>>,
+    /// Reports that people were told of since the store failed, and why.
+    given_up: Mutex<HashMap<ReportId, String>>,
 }
 
 /// Draws 16 random bytes.
@@ -125,19 +131,19 @@ impl Dispatcher {
         DispatcherBuilder::new(catalogue.into(), policy.into())
     }
 
-    fn keep_for_verification(&self, key: &StepKey, leases: Leases) {
-        self.verifying.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), leases);
+    /// Writes to the audit log. What cannot be written must not be done.
+    async fn audit(&self, entry: AuditEntry) -> Result<(), String> {
+        let Some(log) = &self.audit else { return Ok(()) };
+        log.append(entry).await.map_err(|error| {
+            let error = aiops_core::error_chain(&error);
+            tracing::warn!(error, "the audit log took no entry");
+            "the audit log could not be written".to_owned()
+        })
     }
 
-    fn kept_for_verification(&self, key: &StepKey) -> Option<Leases> {
-        self.verifying.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
-    }
-
-    /// A lock that cannot be released ends by its time.
-    async fn release(&self, lease: &Lease) {
-        if let Err(error) = self.store.release(lease).await {
-            store_failed("release a lock", &error);
-        }
+    /// Writes what has happened already; a failure is counted by the log.
+    async fn audit_or_count(&self, entry: AuditEntry) {
+        let _ = self.audit(entry).await;
     }
 }
 
@@ -159,7 +165,7 @@ impl Responder for Dispatcher {
         let response = match self.take(triaged, now).await? {
             Some(response) => response,
             // Somebody else has gone on with it, and has answered it.
-            None => self.go_on(triaged, true).await?.unwrap_or_else(|| {
+            None => self.go_on(triaged, now, true).await.unwrap_or_else(|| {
                 let (incident, now) = (triaged.incident_id.clone(), self.clock.now().max(now));
                 Response::new(incident, Disposition::Duplicate, Plan::default(), now)
             }),
@@ -174,8 +180,8 @@ impl Responder for Dispatcher {
         Ok(response)
     }
 
-    async fn finish(&self, triaged: &Triaged, _: Timestamp) -> Result<Option<Response>, RespondError> {
-        let response = self.go_on(triaged, false).await?;
+    async fn finish(&self, triaged: &Triaged, now: Timestamp) -> Result<Option<Response>, RespondError> {
+        let response = self.go_on(triaged, now, false).await;
         response.iter().for_each(counted);
         Ok(response)
     }

@@ -30,7 +30,7 @@ impl Dispatcher {
                 break;
             }
             // One report that cannot be gone on with must not hold up the others.
-            match self.drive(&record.id).await {
+            match self.drive(&record.id, now).await {
                 Ok(Driven::Done(response)) => answers.push(Recovered::new(record.triaged, response)),
                 Ok(Driven::Parked { response, fresh }) => {
                     if let Some(response) = self.reminded(&record, response, fresh, now).await {
@@ -44,7 +44,7 @@ impl Dispatcher {
         // Steps of answered reports: nobody knew whether they are done.
         for entry in self.store.unfinished().await? {
             if self.store.open_report_of(&entry.report).await?.is_none()
-                && let Err(error) = self.settle(&entry).await
+                && let Err(error) = self.settle(&entry, now).await
             {
                 store_failed("write down what became of a step", &error);
             }

@@ -14,8 +14,9 @@ use super::Dispatcher;
 use super::drive::words;
 use super::leases::Leases;
 use super::step::{WORDS, inspect};
+use crate::audit::AuditEntry;
 use crate::parameters;
-use crate::store::{Acquired, JournalEntry, JournalState, StepEnd, StepKey, StoreError};
+use crate::store::{JournalEntry, JournalState, StepEnd, StoreError};
 
 /// As long as inspections fail, a step is looked at again; then a person has to.
 const LOOKING: Duration = Duration::from_secs(3_600);
@@ -25,26 +26,16 @@ impl Dispatcher {
     /// recorded as done, as not run, or as unknown. Nothing is executed.
     ///
     /// None where somebody is alive with it, or where nobody can look now (for an hour; then it is unknown).
-    pub(super) async fn settle(&self, listed: &JournalEntry) -> Result<Option<(StepEnd, String)>, StoreError> {
-        let now = self.clock.now();
+    pub(super) async fn settle(
+        &self,
+        listed: &JournalEntry,
+        now: Timestamp,
+    ) -> Result<Option<(StepEnd, String)>, StoreError> {
         let key = listed.key();
-        let Some(leases) = self.locks_of(&key, now).await? else { return Ok(None) };
+        let Some(leases) = self.lock_kept(key.as_str(), now).await? else { return Ok(None) };
         let settled = self.settle_locked(listed, &leases, now).await;
         self.release_all(&leases).await;
         settled
-    }
-
-    /// The locks of a step: those that were kept for its verification, or its own if they are free.
-    async fn locks_of(&self, key: &StepKey, now: Timestamp) -> Result<Option<Leases>, StoreError> {
-        if let Some(mut leases) = self.kept_for_verification(key)
-            && self.renew(&mut leases).await?
-        {
-            return Ok(Some(leases));
-        }
-        match self.store.acquire(key.as_str(), &self.holder, now, self.limits.lock).await? {
-            Acquired::Granted(lease) => Ok(Some(Leases::of(lease))),
-            Acquired::Held { .. } => Ok(None),
-        }
     }
 
     async fn settle_locked(
@@ -67,6 +58,7 @@ impl Dispatcher {
             Err(error) => return Err(error),
         }
         metrics::counter!("aiops_dispatch_settled_total", "end" => end_label(&end)).increment(1);
+        self.audit_or_count(AuditEntry::step(entry, &state, now, &self.redactor)).await;
         Ok(Some((end, reason)))
     }
 

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::leases::{Leases, NoLock};
 use super::{Dispatcher, store_failed};
+use crate::audit::AuditEntry;
 use crate::catalogue::ActionSpec;
 use crate::parameters;
 use crate::policy::Policy;
@@ -48,9 +49,15 @@ pub(super) struct StepRun<'a> {
     pub(super) index: usize,
     pub(super) target: Target,
     pub(super) approval: Option<Approval>,
+    /// The caller's time; it counts where the clock is behind it.
+    pub(super) floor: Timestamp,
 }
 
 impl StepRun<'_> {
+    fn now(&self) -> Timestamp {
+        self.dispatcher.clock.now().max(self.floor)
+    }
+
     fn triaged(&self) -> &Triaged {
         &self.record.triaged
     }
@@ -117,7 +124,7 @@ impl StepRun<'_> {
 
     /// Shadow: looks, and says what it would do, or why it would not.
     pub(super) async fn rehearse(&self) -> Result<(Option<Outcome>, String), String> {
-        let now = self.dispatcher.clock.now();
+        let now = self.now();
         if let Err(Began::NotRun(why) | Began::Over(why)) = self.ready(now).await {
             return Err(why);
         }
@@ -133,7 +140,7 @@ impl StepRun<'_> {
 
     /// What a person is asked to approve: what would run, in the state that is there now.
     pub(super) async fn ask(&self) -> Result<Approval, Began> {
-        let now = self.dispatcher.clock.now();
+        let now = self.now();
         self.ready(now).await?;
         let request = self.request(now).dry_run(false);
         let observed = match inspect(self.dispatcher, self.handler, &request).await {
@@ -158,13 +165,13 @@ impl StepRun<'_> {
     /// Runs it, as far as `execute`.
     pub(super) async fn start(&self, report: &Leases) -> Began {
         let dispatcher = self.dispatcher;
-        if let Err(began) = self.ready(dispatcher.clock.now()).await {
+        if let Err(began) = self.ready(self.now()).await {
             return began;
         }
-        let request = self.request(dispatcher.clock.now()).dry_run(false);
-        let incident = &self.triaged().incident_id;
+        let request = self.request(self.now()).dry_run(false);
+        let (key, incident) = (request.key(), &self.triaged().incident_id);
         let wait = self.policy.target_wait;
-        let mut leases = match dispatcher.lock_step(&request.key(), &self.target, incident, wait).await {
+        let mut leases = match dispatcher.lock_step(&key, &self.target, incident, wait, self.floor).await {
             Ok(leases) => leases,
             Err(NoLock::Held(why)) => return Began::NotRun(why),
             Err(NoLock::Store(error)) => return Began::NotRun(store_failed("take the lock", &error)),
@@ -172,21 +179,19 @@ impl StepRun<'_> {
         let began = self.locked(request, &mut leases, report).await;
         match &began {
             // Whoever asks whether it helped goes on with them.
-            Began::Verifying(_) => dispatcher.keep_for_verification(&self.key(), leases),
+            Began::Verifying(_) => dispatcher.keep_locks(key, leases),
             Began::Unknown(_) => {}
-            _ => dispatcher.release_all(&leases).await,
+            _ => {
+                dispatcher.release_all(&leases).await;
+            }
         }
         began
-    }
-
-    fn key(&self) -> StepKey {
-        StepKey::of(&self.request(Timestamp::UNIX_EPOCH))
     }
 
     /// Under the locks.
     async fn locked(&self, request: ActionRequest, leases: &mut Leases, report: &Leases) -> Began {
         let dispatcher = self.dispatcher;
-        let now = dispatcher.clock.now();
+        let now = self.now();
         let token = leases.token();
         let mut request = request.fencing_token(token);
         request.deadline = plus(now, dispatcher.limits.inspect + dispatcher.limits.execute);
@@ -218,7 +223,7 @@ impl StepRun<'_> {
         }
         // Whoever was away for longer than a lock lasts must not go on.
         let mut all = leases.with(report);
-        match dispatcher.renew(&mut all).await {
+        match dispatcher.renew(&mut all, self.now()).await {
             Ok(true) => {}
             Ok(false) => return self.never_ran(&key, token, "interrupted", "its lock was lost").await,
             Err(error) => {
@@ -227,6 +232,10 @@ impl StepRun<'_> {
             }
         }
         let executing = JournalState::Executing { precondition: precondition.clone() };
+        let record = AuditEntry::step(&entry, &executing, self.now(), &dispatcher.redactor);
+        if let Err(why) = dispatcher.audit(record).await {
+            return self.never_ran(&key, token, "not run", &why).await;
+        }
         if let Err(error) = dispatcher.advance(&key, token, &executing).await {
             // Nothing ran; the entry stays for recovery, which finds that out by inspection.
             return Began::NotRun(store_failed("write the step down", &error));
@@ -246,7 +255,7 @@ impl StepRun<'_> {
 
     async fn applied(&self, key: &StepKey, token: u64, precondition: &Precondition, applied: &Applied) -> Began {
         let dispatcher = self.dispatcher;
-        let verify_at = plus(dispatcher.clock.now(), dispatcher.limits.verify_after);
+        let verify_at = plus(self.now(), dispatcher.limits.verify_after);
         let proof = text::clip(&applied.proof, WORDS);
         let verifying = JournalState::Verifying { precondition: precondition.clone(), proof: proof.clone(), verify_at };
         match dispatcher.advance(key, token, &verifying).await {
