@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use aiops_core::time::since;
-use aiops_core::{Disposition, Plan, RespondError, Response, Triaged};
+use aiops_core::{Disposition, Plan, RespondError, Response, RuleVerdict, Triaged};
 use jiff::Timestamp;
 
 use super::drive::Driven;
@@ -69,7 +69,12 @@ impl Dispatcher {
                 }
                 Ok(response)
             }
-            Ok(Opened::Known(_)) => Ok(Some(answer(Disposition::Duplicate, Plan::default()))),
+            Ok(Opened::Known(became)) => {
+                let became = became.as_ref().map_or("not answered yet", Disposition::as_str);
+                let detail = format!("report {} is known: {became}", record.id);
+                let known = RuleVerdict::new("known_report", false, detail).input("became", became.to_owned());
+                Ok(Some(answer(Disposition::Duplicate, Plan::new(Vec::new(), vec![known]))))
+            }
             // Nothing was decided that acts: a person is told, with what the plan says.
             Err(error) => {
                 let reason = store_failed("write the report down", &error);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::drive::Driven;
 use super::{Dispatcher, store_failed};
-use crate::store::{ApprovalState, ReportRecord, StoreError};
+use crate::store::{ApprovalState, ReportId, ReportRecord, StoreError};
 
 /// One round begins nothing more after so long: what is left has its turn in the next, within the stage's
 /// four minutes for a call.
@@ -30,7 +30,7 @@ impl Dispatcher {
                 break;
             }
             // One report that cannot be gone on with must not hold up the others.
-            match self.drive(&record.id, now).await {
+            match self.drive_while_due(&record.id, now).await {
                 Ok(Driven::Done(response)) => answers.push(Recovered::new(record.triaged, response)),
                 Ok(Driven::Parked { response, fresh }) => {
                     if let Some(response) = self.reminded(&record, response, fresh, now).await {
@@ -50,6 +50,17 @@ impl Dispatcher {
             }
         }
         Ok(answers)
+    }
+
+    /// Goes on as long as there is something to do now.
+    async fn drive_while_due(&self, id: &ReportId, now: Timestamp) -> Result<Driven, StoreError> {
+        loop {
+            let driven = self.drive(id, now).await?;
+            let due = matches!(&driven, Driven::Wait(at) if *at <= self.clock.now().max(now));
+            if !due {
+                return Ok(driven);
+            }
+        }
     }
 
     /// What people are told of a report that waits for them: once when it begins to, once at half time.

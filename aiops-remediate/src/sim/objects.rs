@@ -76,6 +76,9 @@ pub struct Deployment {
     pub min_available: u32,
     /// The autoscaler, where there is one.
     pub hpa: Option<Hpa>,
+    /// Who keeps it as a repository says (Argo CD, Flux), where somebody does: what is changed by hand is
+    /// changed back.
+    pub managed_by: Option<String>,
     /// Grows with each change.
     pub resource_version: u64,
     /// The rollouts, the running one last.
@@ -93,6 +96,7 @@ impl Deployment {
             replicas,
             min_available: 0,
             hpa: None,
+            managed_by: None,
             resource_version: 1,
             revisions: Vec::new(),
         }
@@ -109,6 +113,13 @@ impl Deployment {
     #[must_use]
     pub fn hpa(mut self, min: u32, max: u32) -> Self {
         self.hpa = Some(Hpa { min, max });
+        self
+    }
+
+    /// Kept as a repository says, by this controller.
+    #[must_use]
+    pub fn managed_by(mut self, controller: impl Into<String>) -> Self {
+        self.managed_by = Some(controller.into());
         self
     }
 

@@ -28,6 +28,10 @@ fn inspect(world: &World, request: &ActionRequest) -> Result<Inspection, Inspect
     let found = world.deployment(namespace, name).map_err(|error| blocked(error.to_string()))?;
     let what = format!("deployment {namespace}/{name}");
     belongs(request, &what, &found.service)?;
+    if let Some(controller) = &found.managed_by {
+        let why = format!("{what} is kept by {controller}, which would undo it: change its repository instead");
+        return Err(blocked(why));
+    }
     let [.., to, running] = found.revisions.as_slice() else {
         return Err(blocked(format!("{what} has no revision before the running one")));
     };

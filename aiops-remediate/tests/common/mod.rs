@@ -1,6 +1,7 @@
 //! What several tests share: events, reports and scratch files.
 #![allow(dead_code)]
 
+pub(crate) mod acts;
 pub(crate) mod broken;
 pub(crate) mod careless;
 pub(crate) mod faulty;
