@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::event::DetectionEvent;
 use crate::names::EventId;
-use crate::responder::Response;
+use crate::responder::{Disposition, Response};
 use crate::triage::Triaged;
 
 /// A CloudEvents 1.0 JSON message.
@@ -133,10 +133,16 @@ impl Envelope {
         Self::of(&id, "/aiops/triage", TRIAGED_V1, triaged.at, triaged.incident_id.as_str(), triaged)
     }
 
-    /// The envelope of an answer. `event_id` is that of the triaged event.
+    /// The envelope of an answer. `event_id` is that of the triaged event. A report that waits for a person
+    /// is answered more than once: each time under an id of its own.
     #[must_use]
     pub fn response(event_id: &EventId, response: &Response) -> Self {
-        let id = format!("{event_id}/response");
+        let id = match &response.disposition {
+            passing @ (Disposition::AwaitingApproval | Disposition::Duplicate) => {
+                format!("{event_id}/response/{}/{}", passing.as_str(), response.at)
+            }
+            _ => format!("{event_id}/response"),
+        };
         Self::of(&id, "/aiops/remediation", RESPONSE_V1, response.at, response.incident_id.as_str(), response)
     }
 
@@ -211,5 +217,25 @@ mod tests {
         assert_eq!(back.to_detection().unwrap(), event);
         assert_eq!(back.extensions["myattr"], "x");
         assert!(back.to_triaged().unwrap_err().to_string().contains("expected \"dev.aiops.triaged.v1\""));
+    }
+
+    /// A bus that drops what has an id that it knows must not drop the end of a report that had waited.
+    #[test]
+    fn each_answer_to_one_report_has_its_own_id() {
+        let event_id = EventId::v7(Timestamp::UNIX_EPOCH, [0; 10]);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let id = |disposition, second| {
+            let response = Response::new("inc-1".into(), disposition, crate::responder::Plan::default(), at(second));
+            Envelope::response(&event_id, &response).id
+        };
+        let ids = [
+            id(Disposition::AwaitingApproval, 0),
+            id(Disposition::AwaitingApproval, 900),
+            id(Disposition::Executed, 1_000),
+            id(Disposition::Duplicate, 1_001),
+        ];
+        let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+        assert_eq!(id(Disposition::Executed, 1), id(Disposition::NoAction, 2), "a report has one end");
     }
 }
