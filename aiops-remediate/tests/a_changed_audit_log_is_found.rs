@@ -158,8 +158,8 @@ fn a_torn_an_unreadable_and_an_endless_line_are_named() {
     assert!(matches!(broken_at(&all), (2, ChainFault::TooLong)));
     let newer = lines(1)[0].replace("\"aiops_audit\":1", "\"aiops_audit\":2");
     assert_eq!(
-        check(&[newer]).unwrap_err().to_string(),
-        "line 1: it is no record: it has version 2, this program reads version 1"
+        aiops_core::error_chain(&check(&[newer]).unwrap_err()),
+        "line 1 does not hold: it is no record: it has version 2, this program reads version 1"
     );
 }
 

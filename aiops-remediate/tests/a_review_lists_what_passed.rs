@@ -115,6 +115,9 @@ async fn everything_that_passed_the_threshold_is_listed_with_what_became_of_it()
     audit.append(AuditEntry::step(&entry, &unknown, at(301), &redactor())).await;
     let escalated = Disposition::Escalated { reason: "interrupted".to_owned() };
     let response = Response::new(recovered.triaged.incident_id.clone(), escalated, recovered.plan.clone(), at(302));
+    let unfinished = audit.review();
+    let step = &unfinished.find("7").unwrap().steps[0];
+    assert_eq!((step.reason.as_str(), step.outcome), ("interrupted", Some(Outcome::Unknown)));
     let found = Recovered::new(recovered.triaged.clone(), response);
     audit.append(AuditEntry::recovered(&found, &redactor())).await;
     audit.append(AuditEntry::approval(&helped.triaged, "approved", "jane@shop.example", "", at(60), &redactor())).await;

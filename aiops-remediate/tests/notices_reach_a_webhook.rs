@@ -251,6 +251,33 @@ async fn what_stays_wrong_is_an_error_that_tells_no_secret() {
 }
 
 #[tokio::test]
+async fn a_redirect_is_no_acceptance() {
+    let clock = ManualClock::default();
+    for status in [301, 302, 307] {
+        let double = Double::start(move |_, request| match request.target.as_str() {
+            "/" => Reply::WithHeader(status, "location: /moved", String::new()),
+            _ => Reply::ok("ok"),
+        })
+        .await;
+        let error = builder(&double, &clock).build().unwrap().notify(&announced(&clock), None).await.unwrap_err();
+        let text = says(&error);
+        assert!(text.ends_with("it redirects to another address; configure that one"), "{text}");
+        assert!(!error.is_retryable());
+    }
+}
+
+#[tokio::test]
+async fn a_url_with_a_name_and_a_fragment_is_no_redirect() {
+    let clock = ManualClock::default();
+    let double = Double::start(|_, _| Reply::ok("ok")).await;
+    let url = double.url.replace("http://", "http://ops:s3cret@") + "/hook?x=1#part";
+    let notifier = WebhookNotifier::builder(&url, client()).with_clock(clock.clone()).build().unwrap();
+    notifier.notify(&announced(&clock), None).await.unwrap();
+    assert_eq!(double.requests()[0].target, "/hook?x=1");
+    assert!(!format!("{notifier:?}").contains("s3cret"));
+}
+
+#[tokio::test]
 async fn a_server_that_hangs_costs_the_deadline_and_no_more() {
     let clock = ManualClock::default();
     let double = Double::start(|_, _| Reply::Hang).await;

@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 
+use aiops_core::error_chain;
 use aiops_remediate::{ChainEnd, ChainFault, verify_pinned};
 
 /// Characters of a hash.
@@ -34,10 +35,10 @@ pub fn check<R: BufRead>(files: Vec<(String, R)>, expect: Option<&str>) -> Resul
                 found = found.or(there);
             }
             Err(broken) => {
-                if let ChainFault::Read(error) = broken.fault {
+                if let ChainFault::Read(error) = &broken.fault {
                     return Err(format!("{name}: {error}"));
                 }
-                return Ok(Checked { holds: false, line: format!("broken: {name}: {broken}") });
+                return Ok(Checked { holds: false, line: format!("broken: {name}: {}", error_chain(&broken)) });
             }
         }
     }

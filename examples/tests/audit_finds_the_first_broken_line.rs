@@ -45,12 +45,11 @@ fn a_whole_chain_gives_its_length_and_its_last_hash() {
 fn the_first_broken_line_is_named() {
     let (lines, hashes) = lines();
     let changed = lines.concat().replace("two", "2wo");
-    let line = "broken: 1.jsonl: line 2: its hash is not that of its text: the line was changed";
+    let line = "broken: 1.jsonl: line 2 does not hold: its hash is not that of its text: the line was changed";
     assert_eq!(says(&[&changed], None), (false, line.to_owned()));
-    let line =
-        "broken: 2.jsonl: line 1: it does not follow record 1: lines were left out, added or swapped (it is record 3)";
+    let line = "broken: 2.jsonl: line 1 does not hold: it does not follow record 1: lines were left out, added or swapped (it is record 3)";
     assert_eq!(says(&[&lines[0], &lines[2]], None), (false, line.to_owned()));
-    let line = "broken: 1.jsonl: line 3: it is cut short after 9 bytes";
+    let line = "broken: 1.jsonl: line 3 does not hold: it is cut short after 9 bytes";
     assert_eq!(says(&[&(lines[..2].concat() + &lines[2][..9])], None), (false, line.to_owned()));
     let (holds, line) = says(&[&lines[..2].concat()], Some(&hashes[2]));
     assert!(!holds && line.ends_with("the chain was cut or written anew"), "{line}");

@@ -25,11 +25,11 @@ struct Appender {
 /// Appends each entry to a file and syncs it before the call returns, so before the effect that it announces.
 ///
 /// One process at a time: the file is locked by the operating system while it is open. On open the whole chain
-/// is checked (some 100 MB a second); one that is broken is an error, so that nobody acts on top of a file that
-/// someone changed. A last line without its end is cut off and reported ([`torn`](Self::torn)): it was never
-/// acknowledged.
+/// is read and checked, in time that grows with the file: rotate it by the week or month. One that is broken is an
+/// error, so that nobody acts on top of a file that someone changed. A last line without its end is cut off and
+/// reported ([`torn`](Self::torn)): it was never acknowledged.
 ///
-/// The file only grows (about 8 KB a report). To rotate it, the host drops the log, moves the file away, and opens
+/// The file only grows (some KB a report). To rotate it, the host drops the log, moves the file away, and opens
 /// the next one with [`open_after`](Self::open_after) and the [`end`](Self::end) of the one before, so that the
 /// chain goes on over both.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ pub struct Verified {
 
 /// The first line at which a chain does not hold.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line}: {fault}")]
+#[error("line {line} does not hold")]
 #[non_exhaustive]
 pub struct Broken {
     /// The line, counted from 1.

@@ -94,17 +94,34 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What a host may set on every channel of this kind.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) channel: String,
+    pub(super) url: Secret,
+    pub(super) client: Client,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) deadline: Duration,
+    pub(super) retries: u32,
+}
+
+impl Options {
+    pub(super) fn new(channel: &str, url: &str, client: Client) -> Self {
+        let (channel, url) = (channel.to_owned(), Secret(url.to_owned()));
+        Self { channel, url, client, clock: Arc::new(SystemClock), deadline: DEADLINE, retries: RETRIES }
+    }
+}
+
 /// Where notices are posted, and what a call may cost.
-#[derive(Clone)]
 pub(super) struct Hook {
     pub(super) channel: String,
     client: Client,
     url: Url,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) deadline: Duration,
-    pub(super) retries: u32,
+    deadline: Duration,
+    retries: u32,
     /// What must not appear in an error's text.
-    pub(super) secrets: Vec<Secret>,
+    secrets: Vec<Secret>,
 }
 
 impl fmt::Debug for Hook {
@@ -125,13 +142,14 @@ pub(super) type Verdict = fn(u16, &[u8]) -> Result<(), HookError>;
 impl Hook {
     /// # Errors
     /// What is wrong with the URL; it does not show it.
-    pub(super) fn new(channel: &str, url: &str, client: Client) -> Result<Self, String> {
-        let url = Url::parse(url).map_err(|error| format!("the url does not read: {error}"))?;
+    pub(super) fn new(options: Options, secrets: Vec<Secret>) -> Result<Self, String> {
+        let Options { channel, url, client, clock, deadline, retries } = options;
+        let url = Url::parse(&url.0).map_err(|error| format!("the url does not read: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("the url is neither http nor https".to_owned());
         }
-        let (deadline, retries, clock) = (DEADLINE, RETRIES, Arc::new(SystemClock));
-        Ok(Self { channel: channel.to_owned(), client, url, clock, deadline, retries, secrets: Vec::new() })
+        let secrets = secrets.into_iter().filter(|secret| !secret.0.is_empty()).collect();
+        Ok(Self { channel, client, url, clock, deadline, retries, secrets })
     }
 
     /// Posts JSON. It may come twice, since it is tried again.
@@ -174,6 +192,11 @@ impl Hook {
         }
         let response = request.body(body.to_owned()).send().await.map_err(broken)?;
         let status = response.status().as_u16();
+        // Behind most redirects a POST goes on as a GET without its body: its 200 is no acceptance.
+        if (300..400).contains(&status) || place(response.url()) != place(&self.url) {
+            let reason = "it redirects to another address; configure that one".to_owned();
+            return Err(HookError::Refused { status, reason });
+        }
         let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let mut answer = head(response).await;
         for Secret(secret) in &self.secrets {
@@ -192,6 +215,11 @@ impl Hook {
             },
         }
     }
+}
+
+/// Where a request goes, without what the client takes out of the URL.
+fn place(url: &Url) -> (&str, Option<&str>, Option<u16>, &str, Option<&str>) {
+    (url.scheme(), url.host_str(), url.port_or_known_default(), url.path(), url.query())
 }
 
 /// The head of an answer; one that breaks off is read as far as it came.

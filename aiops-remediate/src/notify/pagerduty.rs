@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::InvalidNotifier;
-use super::hook::{Hook, HookError, Secret, words};
+use super::hook::{Hook, HookError, Options, Secret, words};
 use super::message::Message;
 use crate::catalogue::ActionCatalogue;
 use crate::sha256::{hex, sha256};
@@ -26,7 +26,6 @@ const DEDUP_KEY: usize = 255;
 const KEPT_OF_KEY: usize = DEDUP_KEY - 1 - 64;
 /// One detail is cut here; an event may have 512 KB.
 const DETAIL: usize = 2_000;
-const CHANNEL: &str = "pagerduty";
 
 /// PagerDuty's severities, by which its services tell high from low urgency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,31 +57,23 @@ impl PagerDutySeverity {
 #[derive(Debug)]
 #[must_use]
 pub struct PagerDutyBuilder {
-    hook: Result<Hook, String>,
-    client: Client,
+    options: Options,
     key: Secret,
     severities: [PagerDutySeverity; 3],
     catalogue: Option<Live<ActionCatalogue>>,
 }
 
 impl PagerDutyBuilder {
-    fn with_hook(mut self, change: impl FnOnce(&mut Hook)) -> Self {
-        if let Ok(hook) = &mut self.hook {
-            change(hook);
-        }
-        self
-    }
-
     /// Another address than `https://events.pagerduty.com/v2/enqueue`, such as that of the European service region.
-    /// To be set before deadline, retries, clock and name.
     pub fn url(mut self, url: &str) -> Self {
-        self.hook = Hook::new(CHANNEL, url, self.client.clone());
+        self.options.url = Secret(url.to_owned());
         self
     }
 
     /// The channel's name, where a pipeline has more than one of them; `pagerduty` unless set.
-    pub fn channel(self, name: impl Into<String>) -> Self {
-        self.with_hook(|hook| hook.channel = name.into())
+    pub fn channel(mut self, name: impl Into<String>) -> Self {
+        self.options.channel = name.into();
+        self
     }
 
     /// What a severity is there; each its namesake unless set.
@@ -98,18 +89,21 @@ impl PagerDutyBuilder {
     }
 
     /// The longest that one notice may take with all its tries; 8 s unless set.
-    pub fn deadline(self, deadline: Duration) -> Self {
-        self.with_hook(|hook| hook.deadline = deadline)
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = deadline;
+        self
     }
 
     /// Tries after the first, where PagerDuty is down or has too much to do; 2 unless set.
-    pub fn retries(self, retries: u32) -> Self {
-        self.with_hook(|hook| hook.retries = retries)
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.options.retries = retries;
+        self
     }
 
     /// Another clock than the system's.
-    pub fn with_clock(self, clock: impl Clock) -> Self {
-        self.with_hook(|hook| hook.clock = Arc::new(clock))
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.options.clock = Arc::new(clock);
+        self
     }
 
     /// The notifier.
@@ -122,9 +116,8 @@ impl PagerDutyBuilder {
         if key.len() != KEY || !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             faults.push(format!("the integration key is not {KEY} letters and digits"));
         }
-        match self.hook.map_err(|fault| faults.push(fault)) {
-            Ok(mut hook) if faults.is_empty() => {
-                hook.secrets = vec![self.key.clone()];
+        match Hook::new(self.options, vec![self.key.clone()]).map_err(|fault| faults.push(fault)) {
+            Ok(hook) if faults.is_empty() => {
                 let (key, severities, catalogue) = (self.key, self.severities, self.catalogue);
                 Ok(PagerDutyNotifier { hook, key, severities, catalogue })
             }
@@ -161,8 +154,7 @@ impl PagerDutyNotifier {
     /// A notifier with the integration key (32 characters) of a service with an Events API v2 integration.
     pub fn builder(integration_key: impl Into<String>, client: Client) -> PagerDutyBuilder {
         PagerDutyBuilder {
-            hook: Hook::new(CHANNEL, URL, client.clone()),
-            client,
+            options: Options::new("pagerduty", URL, client),
             key: Secret(integration_key.into()),
             severities: [PagerDutySeverity::Info, PagerDutySeverity::Warning, PagerDutySeverity::Critical],
             catalogue: None,

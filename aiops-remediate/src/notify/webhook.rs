@@ -10,7 +10,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use super::InvalidNotifier;
-use super::hook::{Hook, HookError, Secret};
+use super::hook::{Hook, HookError, Options, Secret};
 use super::message::Message;
 use super::template::Template;
 use crate::catalogue::ActionCatalogue;
@@ -25,7 +25,7 @@ const SHORTEST_KEY: usize = 16;
 #[derive(Debug)]
 #[must_use]
 pub struct WebhookBuilder {
-    hook: Result<Hook, String>,
+    options: Options,
     template: Value,
     text: Channel,
     key: Option<Secret>,
@@ -34,21 +34,14 @@ pub struct WebhookBuilder {
 }
 
 impl WebhookBuilder {
-    fn new(channel: &str, url: &str, client: Client, template: Value, text: Channel) -> Self {
-        let hook = Hook::new(channel, url, client);
-        Self { hook, template, text, key: None, headers: Vec::new(), catalogue: None }
-    }
-
-    fn with_hook(mut self, change: impl FnOnce(&mut Hook)) -> Self {
-        if let Ok(hook) = &mut self.hook {
-            change(hook);
-        }
-        self
+    fn new(options: Options, template: Value, text: Channel) -> Self {
+        Self { options, template, text, key: None, headers: Vec::new(), catalogue: None }
     }
 
     /// The channel's name, where a pipeline has more than one of them; `webhook` or `slack` unless set.
-    pub fn channel(self, name: impl Into<String>) -> Self {
-        self.with_hook(|hook| hook.channel = name.into())
+    pub fn channel(mut self, name: impl Into<String>) -> Self {
+        self.options.channel = name.into();
+        self
     }
 
     /// The body: JSON in whose strings `{name}` is replaced, `{{` and `}}` are braces. The places:
@@ -100,18 +93,21 @@ impl WebhookBuilder {
     }
 
     /// The longest that one notice may take with all its tries; 8 s unless set.
-    pub fn deadline(self, deadline: Duration) -> Self {
-        self.with_hook(|hook| hook.deadline = deadline)
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = deadline;
+        self
     }
 
     /// Tries after the first, where the server is down or has too much to do; 2 unless set.
-    pub fn retries(self, retries: u32) -> Self {
-        self.with_hook(|hook| hook.retries = retries)
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.options.retries = retries;
+        self
     }
 
     /// Another clock than the system's.
-    pub fn with_clock(self, clock: impl Clock) -> Self {
-        self.with_hook(|hook| hook.clock = Arc::new(clock))
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.options.clock = Arc::new(clock);
+        self
     }
 
     /// The notifier.
@@ -141,10 +137,8 @@ impl WebhookBuilder {
             faults.push("the template names no {incident_id}, by which the receiver folds notices".to_owned());
         }
         let template = Template::new(&self.template).map_err(|found| faults.extend(found));
-        match (self.hook.map_err(|fault| faults.push(fault)), template) {
-            (Ok(mut hook), Ok(template)) if faults.is_empty() => {
-                secrets.retain(|secret| !secret.0.is_empty());
-                hook.secrets = secrets;
+        match (Hook::new(self.options, secrets).map_err(|fault| faults.push(fault)), template) {
+            (Ok(hook), Ok(template)) if faults.is_empty() => {
                 let (text, key, catalogue) = (self.text, self.key, self.catalogue);
                 Ok(WebhookNotifier { hook, template, text, key, headers, catalogue })
             }
@@ -192,14 +186,14 @@ impl WebhookNotifier {
             "steps": "{steps}",
             "runbooks": "{runbooks}",
         });
-        WebhookBuilder::new("webhook", url, client, template, Channel::Terminal)
+        WebhookBuilder::new(Options::new("webhook", url, client), template, Channel::Terminal)
     }
 
     /// An incoming webhook of Slack, or of what speaks like it: one message a notice, encoded for `mrkdwn`, without
     /// previews of links. Slack's webhooks cannot edit: each notice is a message of its own, and names its incident.
     pub fn slack(url: &str, client: Client) -> WebhookBuilder {
         let template = json!({"text": "{message}", "unfurl_links": false, "unfurl_media": false});
-        WebhookBuilder::new("slack", url, client, template, Channel::Slack)
+        WebhookBuilder::new(Options::new("slack", url, client), template, Channel::Slack)
     }
 
     fn signature(&self, body: &str) -> Result<Option<(HeaderName, HeaderValue)>, HookError> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::audit::{AuditEntry, AuditKind};
-use crate::store::{JournalState, ReportId};
+use crate::store::{JournalState, ReportId, StepEnd};
 
 /// Summaries, causes and reasons are cut here.
 const TEXT: usize = 400;
@@ -133,13 +133,14 @@ impl ReviewItem {
             AuditKind::Step => {
                 let Some(step) = entry.step else { return Ok(()) };
                 if let Some(known) = self.steps.get_mut(step.index) {
-                    match step.state {
+                    known.reason = match &step.state {
                         JournalState::Ended(end) => {
                             known.outcome = Some(end.outcome());
+                            text::clip(&said(end), TEXT)
                         }
                         // As long as nothing follows: a crash left it there.
-                        _ => "it began; the audit does not say how it ended".clone_into(&mut known.reason),
-                    }
+                        _ => "it began; the audit does not say how it ended".to_owned(),
+                    };
                 }
             }
             AuditKind::Approval => {
@@ -188,6 +189,14 @@ impl ReviewItem {
         entry.incident_id = Some(self.incident_id.clone());
         entry.event_id = Some(self.event_id.clone());
         entry.said(verdict.as_str(), by, note, redactor)
+    }
+}
+
+fn said(end: &StepEnd) -> String {
+    match end {
+        StepEnd::Executed { proof, .. } => format!("done: {proof}"),
+        StepEnd::AlreadyDone { proof } => format!("done already: {proof}"),
+        StepEnd::NotRun { reason } | StepEnd::Unknown { reason } => reason.clone(),
     }
 }
 

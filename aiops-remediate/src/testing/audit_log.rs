@@ -75,7 +75,7 @@ async fn taken(log: &dyn AuditLog, entry: AuditEntry) -> Result<(), Violation> {
 }
 
 fn records(text: &[u8], line: &'static str) -> Result<Vec<AuditRecord>, Violation> {
-    AuditReader::new(text).collect::<Result<_, _>>().map_err(|broken| Violation::new(line, broken.to_string()))
+    AuditReader::new(text).collect::<Result<_, _>>().map_err(|broken| Violation::new(line, error_chain(&broken)))
 }
 
 async fn poll_once<F: Future>(future: F) {
