@@ -13,10 +13,8 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-#[cfg(feature = "model")]
-use aiops_examples::model::{ModelArguments, ModelSettings, OPTIONS};
 use aiops_examples::petshop::{self, Incident};
-use aiops_examples::quickstart::{self, Outcome, Timeline};
+use aiops_examples::quickstart::{Outcome, Timeline};
 
 const USAGE: &str = "usage: quickstart [--json] [DIR]   (DIR holds metrics.csv, see examples/data/petshop)";
 
@@ -31,58 +29,94 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What is asked for.
-struct Options {
-    json: bool,
-    folder: Option<PathBuf>,
-    #[cfg(feature = "model")]
-    model: ModelSettings,
+/// Who triages: a model that options or the environment name.
+#[cfg(feature = "model")]
+mod triage {
+    use std::env::ArgsOs;
+
+    use aiops_examples::model::{ModelArguments, ModelSettings, OPTIONS};
+    use aiops_examples::petshop::Incident;
+    use aiops_examples::quickstart::{Outcome, run_with};
+
+    pub(super) const HELP: &str = OPTIONS;
+
+    pub(super) struct Arguments(ModelArguments);
+
+    pub(super) struct Triage(ModelSettings);
+
+    impl Arguments {
+        pub(super) fn new() -> Self {
+            Self(ModelArguments::default())
+        }
+
+        pub(super) fn takes(&mut self, option: &str, rest: &mut ArgsOs) -> Result<bool, String> {
+            self.0.takes(option, || rest.next()?.into_string().ok())
+        }
+
+        pub(super) fn triage(self) -> Result<Triage, String> {
+            self.0.settings(|name| std::env::var(name).ok()).map(Triage)
+        }
+    }
+
+    impl Triage {
+        pub(super) async fn outcome(&self, incident: &Incident) -> Result<Outcome, String> {
+            run_with(incident, |menu, clock| self.0.triager(menu, clock)).await
+        }
+    }
 }
 
-fn options() -> Result<Options, String> {
-    let (mut json, mut folder) = (false, None);
-    #[cfg(feature = "model")]
-    let mut model = ModelArguments::default();
-    let mut arguments = std::env::args_os().skip(1);
+/// Who triages: the rules.
+#[cfg(not(feature = "model"))]
+mod triage {
+    use std::env::ArgsOs;
+
+    use aiops_examples::petshop::Incident;
+    use aiops_examples::quickstart::{Outcome, run};
+
+    pub(super) const HELP: &str = "Built with `--features model`, it asks a model in place of the rules.";
+
+    pub(super) struct Arguments;
+
+    pub(super) struct Triage;
+
+    impl Arguments {
+        pub(super) fn new() -> Self {
+            Self
+        }
+
+        pub(super) fn takes(&mut self, option: &str, _: &mut ArgsOs) -> Result<bool, String> {
+            let asks = ["--provider", "--model", "--url"].contains(&option);
+            if asks { Err(format!("{option} names a model: build with `--features model`")) } else { Ok(false) }
+        }
+
+        pub(super) fn triage(self) -> Result<Triage, String> {
+            Ok(Triage)
+        }
+    }
+
+    impl Triage {
+        pub(super) async fn outcome(&self, incident: &Incident) -> Result<Outcome, String> {
+            run(incident).await
+        }
+    }
+}
+
+async fn run() -> Result<(), String> {
+    let (mut json, mut folder, mut asked) = (false, None, triage::Arguments::new());
+    let mut arguments = std::env::args_os();
+    arguments.next();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
-            #[cfg(feature = "model")]
-            Some("--help" | "-h") => return Err(format!("{USAGE}\n\n{OPTIONS}")),
-            #[cfg(feature = "model")]
-            Some(option) if model.takes(option, || arguments.next()?.into_string().ok())? => {}
-            #[cfg(not(feature = "model"))]
-            Some("--help" | "-h") => {
-                return Err(format!("{USAGE}\n--features model asks a model in place of the rules"));
-            }
+            Some("--help" | "-h") => return Err(format!("{USAGE}\n\n{}", triage::HELP)),
             Some("--json") => json = true,
+            Some(option) if asked.takes(option, &mut arguments)? => {}
             Some(other) if other.starts_with("--") => return Err(format!("unexpected {other:?}; {USAGE}")),
             _ if folder.is_some() => return Err(format!("more than one folder; {USAGE}")),
             _ => folder = Some(PathBuf::from(argument)),
         }
     }
-    Ok(Options {
-        json,
-        folder,
-        #[cfg(feature = "model")]
-        model: model.settings(|name| std::env::var(name).ok())?,
-    })
-}
-
-impl Options {
-    #[cfg(feature = "model")]
-    async fn outcome(&self, incident: &Incident) -> Result<Outcome, String> {
-        quickstart::run_with(incident, |menu, clock| self.model.triager(menu, clock)).await
-    }
-
-    #[cfg(not(feature = "model"))]
-    async fn outcome(&self, incident: &Incident) -> Result<Outcome, String> {
-        quickstart::run(incident).await
-    }
-}
-
-async fn run() -> Result<(), String> {
-    let options = options()?;
-    let incidents = match &options.folder {
+    let triage = asked.triage()?;
+    let incidents = match &folder {
         None => petshop::embedded()?,
         Some(folder) => vec![Incident::load(folder)?],
     };
@@ -90,9 +124,9 @@ async fn run() -> Result<(), String> {
     let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut out = BufWriter::new(stdout.lock());
     for incident in &incidents {
-        let outcome = options.outcome(incident).await?;
+        let outcome = triage.outcome(incident).await?;
         let log = write_log(incident, &outcome)?;
-        match print(&mut out, &outcome, options.json, Timeline { colours }, &log) {
+        match print(&mut out, &outcome, json, Timeline { colours }, &log) {
             // The reader of a pipe went away: there is nobody to tell.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             written => written.map_err(|error| error.to_string())?,
