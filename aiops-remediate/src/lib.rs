@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `client` | channels to people over HTTP, on the client that the host passes in: any webhook (signed), Slack, PagerDuty |
 //! | `review` | the weekly review of an audit log: what passed the threshold, verdicts, calibration of each model |
+//! | `redis` | the remediation store in Redis, for several processes |
 //! | `sim` | a simulated cluster with handlers for the field report's five actions: for tests and examples |
 //! | `sqlite` (default) | the remediation store in one SQLite file, for one process; compiles SQLite with a C compiler |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
@@ -50,4 +51,7 @@ pub use crate::store::{
     JournalEntry, JournalState, JsonlStore, KillSwitch, Lease, MemoryStore, Opened, RemediationStore, ReportId,
     ReportRecord, Reservation, Reserved, Run, Settled, Snapshot, SnapshotQuery, StepEnd, StepKey, StoreError, Torn,
 };
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::store::{RedisFinding, RedisStore};
 pub use crate::yaml::{ConfigError, Finding};

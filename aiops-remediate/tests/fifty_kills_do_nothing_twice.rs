@@ -22,7 +22,8 @@ use common::{at, event, triaged};
 
 const KILLS: u64 = 50;
 const SEED: u64 = 0x00a1_0b5e_55ed;
-/// What the child reads: its folder, its kind of store, which start it is, and how many reports it answers (none: until killed).
+/// What the child reads: its folder, its kind of store, which start it is, and how many reports it answers
+/// (none: until killed).
 const FOLDER: &str = "AIOPS_KILL_TEST_FOLDER";
 const STORE: &str = "AIOPS_KILL_TEST_STORE";
 const START: &str = "AIOPS_KILL_TEST_START";

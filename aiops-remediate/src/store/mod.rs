@@ -5,6 +5,8 @@ mod book;
 mod jsonl;
 mod locks;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod reservation;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -21,6 +23,9 @@ use async_trait::async_trait;
 pub use self::approval::{Approval, ApprovalId, ApprovalOpened, ApprovalState, Settled};
 pub use self::jsonl::{JsonlStore, Torn};
 pub use self::memory::MemoryStore;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::{RedisFinding, RedisStore};
 pub(crate) use self::reservation::acted_on;
 pub use self::reservation::{Budget, BudgetScope, Reservation, Reserved, Run};
 #[cfg(feature = "sqlite")]
@@ -106,13 +111,21 @@ pub enum StoreError {
         /// The newest version that this program knows.
         newest: i64,
     },
+    /// Others changed what a decision rested on, each time that it was made.
+    #[error("remediation store could not {doing}: others were faster {attempts} times; ask again")]
+    Contended {
+        /// What was being done.
+        doing: &'static str,
+        /// How often it was tried.
+        attempts: usize,
+    },
 }
 
 impl StoreError {
     /// Whether trying again may help.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Contended { .. })
     }
 }
 
@@ -130,8 +143,8 @@ impl StoreError {
 ///   [`StoreError::Fenced`] and changes nothing; a greater one becomes the newest.
 /// - **Leases.** [`acquire`](Self::acquire) is granted while nobody holds the key or the holder's time
 ///   is over; [`renew`](Self::renew) and [`release`](Self::release) touch only what still carries the
-///   lease's own token. A lease ends at the latest with its time to live. It is an optimisation: the
-///   journal decides.
+///   lease's own token. A lease ends at the latest with its time to live, by the callers' clocks, or by
+///   the clock of a server where the store is shared. It is an optimisation: the journal decides.
 /// - [`reserve`](Self::reserve) asks [`Reservation::crowded`] and [`Reservation::refusal`] and takes the
 ///   [`missing`](Reservation::missing) marks in one step. Asked again for the same report, it grants
 ///   what was granted.

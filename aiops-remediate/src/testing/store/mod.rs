@@ -32,7 +32,7 @@ const REFUSES: &str = "what the contract forbids is an error that trying again d
 /// Checks a store. `make` gives a fresh, empty one at each call; it is called about a dozen times.
 ///
 /// `pass` lets time pass for the store. The suite tells each call its own time of day; a store whose locks
-/// end by the clock of a server waits that long in `pass` (about 8 s in all), any other does nothing.
+/// end by the clock of a server waits that long in `pass` (14 s in all), any other does nothing.
 ///
 /// # Errors
 /// The first line of the contract of [`RemediationStore`] that does not hold.
