@@ -1,7 +1,13 @@
-//! Conformance suites of this crate's traits. Each gives the first broken line of the contract.
+//! Conformance suites of this crate's traits, each of which gives the first broken line of the contract; and
+//! failpoints, at which a process dies in a test.
 
 mod audit_log;
+mod failpoints;
 mod store;
 
 pub use self::audit_log::check_audit_log;
+pub use self::failpoints::{
+    FailAction, Failpoints, FailingAudit, FailingAuthoriser, FailingHandler, FailingProbe, FailingStore, OneFailpoint,
+    Side,
+};
 pub use self::store::{check_remediation_store, check_remediation_store_lasts};

@@ -1,0 +1,339 @@
+//! What outlives a process, and the process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aiops_core::{
+    ActionRequest, BoxError, Clock, DetectionEvent, Disposition, MemoryProbe, Plan, Responder, Response, Triaged, VirtualClock,
+};
+use aiops_remediate::testing::{
+    FailingAudit, FailingAuthoriser, FailingHandler, FailingProbe, FailingStore, Failpoints, OneFailpoint,
+};
+use aiops_remediate::{
+    Approval, ApprovalAuthoriser, ApprovalId, AuditLog, AuditReader, Begun, Dispatcher, FileAudit, JournalEntry, JournalState, JsonlStore,
+    MemoryAudit, MemoryStore, Opened, Policy, RemediationStore, ReportId, ReportRecord, StepEnd,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::hand::{Hand, catalogue};
+use crate::common::{at, event, triaged};
+
+/// How long a lock lasts here, and how long after a death the next process looks.
+const LOCK: Duration = Duration::from_secs(350);
+pub(crate) const BEYOND_THE_LOCK: Duration = Duration::from_secs(700);
+/// Of these rounds of recovery the last is later than any approval and than an hour of failing inspections.
+const ROUNDS: usize = 6;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    Memory,
+    Jsonl,
+    #[cfg(feature = "sqlite")]
+    Sqlite,
+}
+
+/// What actions change.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    pub(crate) clock: VirtualClock,
+    pub(crate) probe: MemoryProbe,
+    effects: Mutex<BTreeMap<String, Vec<ActionRequest>>>,
+}
+
+impl Outside {
+    pub(crate) fn act(&self, request: &ActionRequest) {
+        self.effects.lock().unwrap().entry(request.key()).or_default().push(request.clone());
+    }
+
+    pub(crate) fn has_effect(&self, key: &str) -> bool {
+        self.effects.lock().unwrap().contains_key(key)
+    }
+
+    /// What was done for each key.
+    pub(crate) fn effects(&self) -> BTreeMap<String, Vec<ActionRequest>> {
+        self.effects.lock().unwrap().clone()
+    }
+}
+
+/// All that a process leaves behind when it dies.
+pub(crate) struct World {
+    pub(crate) outside: Arc<Outside>,
+    kind: Kind,
+    folder: PathBuf,
+    memory: (Arc<MemoryStore>, Arc<MemoryAudit>),
+    policy: Policy,
+    /// What the bus delivers again: every report that was sent.
+    sent: Mutex<Vec<Triaged>>,
+    /// What people were told of each report, its last word.
+    told: Mutex<BTreeMap<ReportId, Vec<Disposition>>>,
+}
+
+impl World {
+    pub(crate) fn new(kind: Kind, folder: &str, policy: Policy) -> Self {
+        let outside = Arc::new(Outside {
+            clock: VirtualClock::new(at(0)),
+            probe: MemoryProbe::default(),
+            effects: Mutex::default(),
+        });
+        for number in ["precondition", "verification", "share"] {
+            outside.probe.set(number, 1.0);
+        }
+        // A process dies here, not the machine: what is synced plays no part, so the files may be in memory.
+        let shared = PathBuf::from("/dev/shm");
+        let base = if shared.is_dir() { shared } else { PathBuf::from(env!("CARGO_TARGET_TMPDIR")) };
+        let folder = base.join(format!("aiops-crash-{}-{folder}", std::process::id()));
+        if kind != Kind::Memory {
+            fs::create_dir_all(&folder).unwrap();
+        }
+        let (memory, sent, told) = Default::default();
+        Self { outside, kind, folder, memory, policy, sent, told }
+    }
+
+    /// A file is free once the last task of the process that died is over, which is at once.
+    fn open<T>(open: impl Fn() -> Result<T, BoxError>) -> T {
+        for _ in 0..100_000 {
+            match open() {
+                Ok(opened) => return opened,
+                Err(error) if error.to_string().contains("could not open") => std::thread::yield_now(),
+                Err(error) => panic!("{}", aiops_core::error_chain(&*error)),
+            }
+        }
+        panic!("the files of a process that died stay locked")
+    }
+
+    fn store(&self) -> Arc<dyn RemediationStore> {
+        match self.kind {
+            Kind::Memory => Arc::<MemoryStore>::clone(&self.memory.0),
+            Kind::Jsonl => Arc::new(Self::open(|| Ok(JsonlStore::open(self.folder.join("journal.jsonl"))?))),
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite => {
+                Arc::new(Self::open(|| Ok(aiops_remediate::SqliteStore::open(self.folder.join("store.db"))?)))
+            }
+        }
+    }
+
+    fn audit(&self) -> Arc<dyn AuditLog> {
+        match self.kind {
+            Kind::Memory => Arc::<MemoryAudit>::clone(&self.memory.1),
+            _ => Arc::new(Self::open(|| Ok(FileAudit::open(self.folder.join("audit.jsonl"))?))),
+        }
+    }
+
+    fn audit_text(&self) -> Vec<u8> {
+        match self.kind {
+            Kind::Memory => self.memory.1.text().into_bytes(),
+            _ => fs::read(self.folder.join("audit.jsonl")).unwrap(),
+        }
+    }
+
+    /// A process that starts over what is there.
+    pub(crate) fn start(&self, name: &str, failpoint: OneFailpoint) -> Process<'_> {
+        let failpoint = Arc::new(failpoint);
+        let points = || -> Arc<dyn Failpoints> { Arc::<OneFailpoint>::clone(&failpoint) };
+        let store = self.store();
+        let mut builder = Dispatcher::builder(catalogue(), self.policy.clone())
+            .store(FailingStore::new(Arc::<dyn RemediationStore>::clone(&store), points()))
+            .audit(FailingAudit::new(self.audit(), points()))
+            .probe(FailingProbe::new(Shared(Arc::clone(&self.outside)), points()))
+            .authoriser(FailingAuthoriser::new(Anyone, points()))
+            .with_clock(self.outside.clock.clone())
+            .lock_for(LOCK)
+            .verify_after(Duration::from_secs(45))
+            .holder(name);
+        for hand in Hand::all(&self.outside) {
+            builder = builder.handler(FailingHandler::new(hand, points()));
+        }
+        Process { world: self, dispatcher: builder.build().unwrap(), store, failpoint }
+    }
+
+    /// Another process finds out what is left, over hours; the bus delivers again what was not acknowledged.
+    /// Says what is not as it must be.
+    pub(crate) async fn mended(&self) -> Result<Mended, String> {
+        let process = self.start("mender", OneFailpoint::none());
+        let sent = self.sent.lock().unwrap().clone();
+        for _ in 0..ROUNDS {
+            self.outside.clock.advance(BEYOND_THE_LOCK);
+            process.recover().await;
+            for triaged in &sent {
+                process.respond(triaged).await;
+            }
+        }
+        let store = &process.store;
+        let open = store.unfinished().await.unwrap();
+        if !open.is_empty() || !store.open_reports().await.unwrap().is_empty() {
+            return Err(format!("unfinished: {open:?}"));
+        }
+        if !store.pending_approvals().await.unwrap().is_empty() {
+            return Err("an approval still waits".to_owned());
+        }
+        let held = store.leases(self.outside.clock.now()).await.unwrap();
+        if !held.is_empty() {
+            return Err(format!("still locked: {held:?}"));
+        }
+
+        let mut mended = Mended::default();
+        for triaged in &sent {
+            let record = ReportRecord::new(triaged.clone(), Plan::default(), at(0));
+            let told = self.told.lock().unwrap().get(&record.id).map_or(0, Vec::len);
+            match store.open_report(&record).await.unwrap() {
+                // Of a loop people are told once.
+                Opened::Known(Some(Disposition::Duplicate)) => {}
+                Opened::Known(Some(_)) => mended.untold += usize::from(told == 0),
+                _ => mended.without += 1,
+            }
+            mended.told_twice += usize::from(told > 1);
+        }
+        let effects = self.outside.effects();
+        let audited = self.audited()?;
+        for (key, requests) in &effects {
+            mended.second += usize::from(requests.len() > 1);
+            if !audited.announced.contains(key) {
+                return Err(format!("{key} has an effect that the audit log did not announce"));
+            }
+            // Nobody's report: what began for another one exists, whatever became of that.
+            let stranger = ReportId::of(&triaged(event(1_000, "cart", &[], at(0)), &[]));
+            let begun = store.begin(&JournalEntry::new(stranger, 0, requests[0].clone(), at(0))).await.unwrap();
+            if !matches!(begun, Begun::Exists { end: Some(_), .. }) {
+                return Err(format!("{key} has an effect, and in the journal {begun:?}"));
+            }
+        }
+        match audited.done.iter().find(|key| !effects.contains_key(*key)) {
+            Some(key) => Err(format!("{key} is recorded as done, and has no effect")),
+            None => Ok(mended),
+        }
+    }
+
+    /// What the audit log says, in a chain that holds.
+    fn audited(&self) -> Result<Audited, String> {
+        let mut audited = Audited::default();
+        for record in AuditReader::new(&*self.audit_text()) {
+            let entry = record.map_err(|broken| format!("the audit log: {broken}"))?.entry;
+            let (Some(step), Some(fingerprint)) = (entry.step, entry.fingerprint) else { continue };
+            let key = format!("{}|{}|{fingerprint}", step.action, step.target);
+            match step.state {
+                JournalState::Executing { .. } => audited.announced.insert(key),
+                JournalState::Ended(StepEnd::Executed { .. }) => audited.done.insert(key),
+                _ => false,
+            };
+        }
+        Ok(audited)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Audited {
+    /// Steps that were about to be executed.
+    announced: BTreeSet<String>,
+    /// Steps that were recorded as done.
+    done: BTreeSet<String>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What was found in the end.
+#[derive(Debug, Default)]
+pub(crate) struct Mended {
+    /// Actions that were executed a second time.
+    pub(crate) second: usize,
+    /// Reports without a disposition in the store.
+    pub(crate) without: usize,
+    /// Reports whose disposition no caller was told.
+    pub(crate) untold: usize,
+    /// Reports whose disposition was told twice.
+    pub(crate) told_twice: usize,
+}
+
+/// One process over the world.
+pub(crate) struct Process<'w> {
+    world: &'w World,
+    pub(crate) dispatcher: Dispatcher,
+    /// The store without boundaries.
+    pub(crate) store: Arc<dyn RemediationStore>,
+    pub(crate) failpoint: Arc<OneFailpoint>,
+}
+
+impl Process<'_> {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.world.outside.clock.now()
+    }
+
+    pub(crate) fn later(&self, seconds: u64) {
+        self.world.outside.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub(crate) fn set_probe(&self, what: &str, value: f64) {
+        self.world.outside.probe.set(what, value);
+    }
+
+    fn send(&self, triaged: &Triaged) {
+        let mut sent = self.world.sent.lock().unwrap();
+        if !sent.contains(triaged) {
+            sent.push(triaged.clone());
+        }
+    }
+
+    fn tell(&self, triaged: &Triaged, response: &Response) {
+        if !matches!(response.disposition, Disposition::AwaitingApproval | Disposition::Duplicate) {
+            let mut told = self.world.told.lock().unwrap();
+            told.entry(ReportId::of(triaged)).or_default().push(response.disposition.clone());
+        }
+    }
+
+    /// As the remediation stage delivers a report; what has to be verified is left to `recover`. An error is
+    /// delivered again later.
+    pub(crate) async fn respond(&self, triaged: &Triaged) {
+        self.send(triaged);
+        let accepted = self.dispatcher.accept(triaged, self.now()).await;
+        let answer = match accepted {
+            Ok(None) => self.dispatcher.finish(triaged, self.now()).await,
+            accepted => accepted,
+        };
+        if let Ok(Some(response)) = answer {
+            self.tell(triaged, &response);
+        }
+    }
+
+    pub(crate) async fn recover(&self) {
+        for recovered in self.dispatcher.recover(self.now()).await.unwrap_or_default() {
+            self.tell(&recovered.triaged, &recovered.response);
+        }
+    }
+
+    pub(crate) async fn resolved(&self, event: &DetectionEvent) {
+        let _ = self.dispatcher.resolved(event, self.now()).await;
+    }
+
+    /// What a person is shown first.
+    pub(crate) async fn asked(&self) -> Option<ApprovalId> {
+        Some(self.dispatcher.approvals().await.ok()?.first()?.id.clone())
+    }
+}
+
+/// The world's numbers, which outlive a process.
+#[derive(Debug)]
+struct Shared(Arc<Outside>);
+
+#[async_trait]
+impl aiops_core::Probe for Shared {
+    async fn read(&self, query: &aiops_core::ProbeQuery) -> Result<aiops_core::Reading, aiops_core::ProbeError> {
+        self.0.probe.read(query).await
+    }
+}
+
+#[derive(Debug)]
+struct Anyone;
+
+#[async_trait]
+impl ApprovalAuthoriser for Anyone {
+    async fn authorise(&self, _: &str, _: &Approval, _: Timestamp) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
