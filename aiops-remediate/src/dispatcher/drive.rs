@@ -134,11 +134,11 @@ impl Walk<'_> {
                     self.resume(index, &entry).await?
                 }
                 None if self.stop.is_some() => {
-                    self.leave_out(index, "not started: the plan was stopped before").await;
+                    self.leave_out(index, "not started: the plan was stopped before").await?;
                     Look::Next
                 }
                 None if self.not_needed(index) => {
-                    self.leave_out(index, "not needed: the step before it was enough").await;
+                    self.leave_out(index, "not needed: the step before it was enough").await?;
                     Look::Next
                 }
                 None if shadow => {
@@ -199,13 +199,19 @@ impl Walk<'_> {
         self.stop = Some(Stop::Escalate(reason));
     }
 
-    /// A step that does not run; its mark comes back.
-    async fn leave_out(&mut self, index: usize, why: &str) {
+    /// A step that does not run; its mark comes back, and nobody is asked for it any more.
+    async fn leave_out(&mut self, index: usize, why: &str) -> Result<(), StoreError> {
+        let waits = |approval: &&Approval| approval.index == index && approval.state.is_pending();
+        if let Some(approval) = self.approvals.iter().find(waits) {
+            let void = ApprovalState::Void { at: self.now(), reason: why.to_owned() };
+            self.dispatcher.settle_approval(approval, void).await?;
+        }
         let step = &mut self.plan.steps[index];
         if step.decision != Decision::Deny {
             why.clone_into(&mut step.reason);
         }
         self.give_back(index).await;
+        Ok(())
     }
 
     async fn give_back(&self, index: usize) {
