@@ -10,7 +10,7 @@
 //! | `redis` | the remediation store in Redis, for several processes |
 //! | `sim` | a simulated cluster with handlers for the field report's five actions: for tests and examples |
 //! | `sqlite` (default) | the remediation store in one SQLite file, for one process; compiles SQLite with a C compiler |
-//! | `testing` | conformance suites of this crate's traits, for third parties' implementations |
+//! | `testing` | conformance suites of this crate's traits, for third parties' implementations; failpoints for crash tests |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod audit;

@@ -7,7 +7,7 @@ mod store;
 
 pub use self::audit_log::check_audit_log;
 pub use self::failpoints::{
-    FailAction, Failpoints, FailingAudit, FailingAuthoriser, FailingHandler, FailingProbe, FailingStore, OneFailpoint,
+    FailAction, FailingAudit, FailingAuthoriser, FailingHandler, FailingProbe, FailingStore, Failpoints, OneFailpoint,
     Side,
 };
 pub use self::store::{check_remediation_store, check_remediation_store_lasts};

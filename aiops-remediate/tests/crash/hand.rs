@@ -5,9 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aiops_core::{
-    ActionError, ActionHandler, ActionRequest, Applied, Compensation, Inspection, Outcome, Precondition,
-};
+use aiops_core::{ActionError, ActionHandler, ActionRequest, Applied, Compensation, Inspection, Outcome, Precondition};
 use aiops_remediate::{ActionCatalogue, parameters};
 use async_trait::async_trait;
 

@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aiops_core::{
-    ActionRequest, BoxError, Clock, DetectionEvent, Disposition, MemoryProbe, Plan, Responder, Response, Triaged, VirtualClock,
+    ActionRequest, BoxError, Clock, DetectionEvent, Disposition, MemoryProbe, Plan, Responder, Response, Triaged,
+    VirtualClock,
 };
 use aiops_remediate::testing::{
     FailingAudit, FailingAuthoriser, FailingHandler, FailingProbe, FailingStore, Failpoints, OneFailpoint,
 };
 use aiops_remediate::{
-    Approval, ApprovalAuthoriser, ApprovalId, AuditLog, AuditReader, Begun, Dispatcher, FileAudit, JournalEntry, JournalState, JsonlStore,
-    MemoryAudit, MemoryStore, Opened, Policy, RemediationStore, ReportId, ReportRecord, StepEnd,
+    Approval, ApprovalAuthoriser, ApprovalId, AuditLog, AuditReader, Begun, Dispatcher, FileAudit, JournalEntry,
+    JournalState, JsonlStore, MemoryAudit, MemoryStore, Opened, Policy, RemediationStore, ReportId, ReportRecord,
+    StepEnd,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
