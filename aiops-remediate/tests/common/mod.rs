@@ -45,6 +45,21 @@ pub(crate) fn scratch(file: &str) -> PathBuf {
     path
 }
 
+/// Opens a file that a process had open which has died: it is free once the last thread of that one is gone,
+/// and, where tests start processes, once these have closed what they were born with.
+pub(crate) fn once_free<T, E: std::error::Error + 'static>(open: impl Fn() -> Result<T, E>) -> T {
+    let mut tries = 0;
+    loop {
+        let opened = open();
+        let held = |error: &E| aiops_core::error_chain(error).contains("another process has");
+        if !opened.as_ref().is_err_and(held) || tries == 1_000_000 {
+            return opened.unwrap();
+        }
+        tries += 1;
+        std::thread::yield_now();
+    }
+}
+
 pub(crate) fn event(number: u64, service: &str, labels: &[(&str, &str)], detected_at: Timestamp) -> DetectionEvent {
     let mut random = [0; 10];
     random[2..].copy_from_slice(&number.to_be_bytes());

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::hand::{Hand, catalogue};
-use crate::common::{at, event, triaged};
+use crate::common::{at, event, once_free, triaged};
 
 /// How long a lock lasts here, and how long after a death the next process looks.
 const LOCK: Duration = Duration::from_secs(350);
@@ -95,33 +95,19 @@ impl World {
         Self { outside, kind, folder, memory, policy, sent, told }
     }
 
-    /// A file is free once the last task of the process that died is over, which is at once.
-    fn open<T>(open: impl Fn() -> Result<T, BoxError>) -> T {
-        for _ in 0..100_000 {
-            match open() {
-                Ok(opened) => return opened,
-                Err(error) if error.to_string().contains("could not open") => std::thread::yield_now(),
-                Err(error) => panic!("{}", aiops_core::error_chain(&*error)),
-            }
-        }
-        panic!("the files of a process that died stay locked")
-    }
-
     fn store(&self) -> Arc<dyn RemediationStore> {
         match self.kind {
             Kind::Memory => Arc::<MemoryStore>::clone(&self.memory.0),
-            Kind::Jsonl => Arc::new(Self::open(|| Ok(JsonlStore::open(self.folder.join("journal.jsonl"))?))),
+            Kind::Jsonl => Arc::new(once_free(|| JsonlStore::open(self.folder.join("journal.jsonl")))),
             #[cfg(feature = "sqlite")]
-            Kind::Sqlite => {
-                Arc::new(Self::open(|| Ok(aiops_remediate::SqliteStore::open(self.folder.join("store.db"))?)))
-            }
+            Kind::Sqlite => Arc::new(once_free(|| aiops_remediate::SqliteStore::open(self.folder.join("store.db")))),
         }
     }
 
     fn audit(&self) -> Arc<dyn AuditLog> {
         match self.kind {
             Kind::Memory => Arc::<MemoryAudit>::clone(&self.memory.1),
-            _ => Arc::new(Self::open(|| Ok(FileAudit::open(self.folder.join("audit.jsonl"))?))),
+            _ => Arc::new(once_free(|| FileAudit::open(self.folder.join("audit.jsonl")))),
         }
     }
 
