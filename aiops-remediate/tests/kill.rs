@@ -21,11 +21,12 @@ use aiops_core::{
     Responder, Triaged, VirtualClock,
 };
 use aiops_remediate::{
-    AuditKind, AuditReader, Dispatcher, FileAudit, JournalState, JsonlStore, Mode, Opened, Policy, RemediationStore,
-    ReportRecord, StepEnd, parameters,
+    AuditKind, AuditReader, Dispatcher, FileAudit, JournalState, Mode, Opened, Policy, RemediationStore, ReportRecord,
+    StepEnd, parameters,
 };
 use async_trait::async_trait;
 use common::careless::{ACTIONS, catalogue};
+use common::stores::{Kind, scratch_folder};
 use common::{at, event, once_free, triaged};
 
 const SEED: u64 = 0x00a1_0b5e_55ed;
@@ -87,11 +88,8 @@ fn effects(file: &Path) -> BTreeMap<String, u64> {
 
 /// A process over the files of a folder. Each start is later than all locks of the one before.
 fn process(folder: &Path, store: &str, now: VirtualClock) -> (Dispatcher, Arc<dyn RemediationStore>) {
-    let store: Arc<dyn RemediationStore> = match store {
-        #[cfg(feature = "sqlite")]
-        "sqlite" => Arc::new(once_free(|| aiops_remediate::SqliteStore::open(folder.join("store.db")))),
-        _ => Arc::new(once_free(|| JsonlStore::open(folder.join("journal.jsonl")))),
-    };
+    let kind = Kind::ALL.iter().find(|kind| format!("{kind:?}") == store);
+    let store = kind.unwrap().open(folder);
     let mut builder = Dispatcher::builder(catalogue(), Policy::threshold_only().mode(Mode::Active))
         .store(Arc::<dyn RemediationStore>::clone(&store))
         .audit(once_free(|| FileAudit::open(folder.join("audit.jsonl"))))
@@ -266,14 +264,12 @@ fn audited(path: &Path) -> Audited {
 /// Kills one process after the other; `lane` draws the moments.
 fn lane(store: &str, lane: u64, kills: u64) -> Seen {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let folder = format!("kill-{}-{store}-{lane}", std::process::id());
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);
-    let (mut seen, mut random) = (Seen::default(), SEED + lane);
+    let name = format!("kill-{}-{store}-{lane}", std::process::id());
+    let (mut folder, mut seen, mut random) = (PathBuf::new(), Seen::default(), SEED + lane);
     for kill in 0..kills {
         let start = kill % OF_ONE_FOLDER;
         if start == 0 {
-            let _ = fs::remove_dir_all(&folder);
-            fs::create_dir_all(&folder).unwrap();
+            folder = scratch_folder(&name);
         }
         // xorshift64: which moment it hits differs by machine, the property does not.
         random ^= random << 13;
@@ -290,9 +286,10 @@ fn lane(store: &str, lane: u64, kills: u64) -> Seen {
 }
 
 /// Kills so many processes over a store, and tells what was seen.
-fn kills(store: &'static str, kills: u64) {
+fn kills(store: Kind, kills: u64) {
     let of = move |lane| kills / LANES + u64::from(lane < kills % LANES);
-    let lanes: Vec<_> = (0..LANES).map(|at| std::thread::spawn(move || lane(store, at, of(at)))).collect();
+    let lanes: Vec<_> =
+        (0..LANES).map(|at| std::thread::spawn(move || lane(&format!("{store:?}"), at, of(at)))).collect();
     let mut all = Seen::default();
     for lane in lanes {
         all.add(lane.join().unwrap());
@@ -315,10 +312,10 @@ fn wanted() -> u64 {
 #[cfg(feature = "sqlite")]
 #[test]
 fn killed_over_a_sqlite_store() {
-    kills("sqlite", wanted());
+    kills(Kind::Sqlite, wanted());
 }
 
 #[test]
 fn killed_over_a_journal_of_json_lines() {
-    kills("jsonl", wanted() / 5);
+    kills(Kind::Jsonl, wanted() / 5);
 }

@@ -5,6 +5,7 @@ pub(crate) mod acts;
 pub(crate) mod broken;
 pub(crate) mod careless;
 pub(crate) mod faulty;
+pub(crate) mod stores;
 
 use std::path::PathBuf;
 

@@ -15,13 +15,13 @@ use aiops_remediate::testing::{
 };
 use aiops_remediate::{
     Approval, ApprovalAuthoriser, ApprovalId, AuditLog, AuditReader, Begun, Dispatcher, FileAudit, JournalEntry,
-    JournalState, JsonlStore, MemoryAudit, MemoryStore, Opened, Policy, RemediationStore, ReportId, ReportRecord,
-    StepEnd,
+    JournalState, MemoryAudit, MemoryStore, Opened, Policy, RemediationStore, ReportId, ReportRecord, StepEnd,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::hand::{Hand, catalogue};
+use crate::common::stores::Kind;
 use crate::common::{at, event, once_free, triaged};
 
 /// How long a lock lasts here, and how long after a death the next process looks.
@@ -29,14 +29,6 @@ const LOCK: Duration = Duration::from_secs(350);
 pub(crate) const BEYOND_THE_LOCK: Duration = Duration::from_secs(700);
 /// Of these rounds of recovery the last is later than any approval and than an hour of failing inspections.
 const ROUNDS: usize = 6;
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Kind {
-    Memory,
-    Jsonl,
-    #[cfg(feature = "sqlite")]
-    Sqlite,
-}
 
 /// What actions change.
 #[derive(Debug)]
@@ -88,7 +80,7 @@ impl World {
         let shared = PathBuf::from("/dev/shm");
         let base = if shared.is_dir() { shared } else { PathBuf::from(env!("CARGO_TARGET_TMPDIR")) };
         let folder = base.join(format!("aiops-crash-{}-{folder}", std::process::id()));
-        if kind != Kind::Memory {
+        if kind.is_on_disk() {
             fs::create_dir_all(&folder).unwrap();
         }
         let (memory, sent, told) = Default::default();
@@ -96,12 +88,7 @@ impl World {
     }
 
     fn store(&self) -> Arc<dyn RemediationStore> {
-        match self.kind {
-            Kind::Memory => Arc::<MemoryStore>::clone(&self.memory.0),
-            Kind::Jsonl => Arc::new(once_free(|| JsonlStore::open(self.folder.join("journal.jsonl")))),
-            #[cfg(feature = "sqlite")]
-            Kind::Sqlite => Arc::new(once_free(|| aiops_remediate::SqliteStore::open(self.folder.join("store.db")))),
-        }
+        if self.kind.is_on_disk() { self.kind.open(&self.folder) } else { Arc::<MemoryStore>::clone(&self.memory.0) }
     }
 
     fn audit(&self) -> Arc<dyn AuditLog> {
@@ -168,8 +155,8 @@ impl World {
             let record = ReportRecord::new(triaged.clone(), Plan::default(), at(0));
             let told = self.told.lock().unwrap().get(&record.id).map_or(0, Vec::len);
             match store.open_report(&record).await.unwrap() {
-                // Of a loop people are told once.
-                Opened::Known(Some(Disposition::Duplicate)) => {}
+                // Of a loop people are told once, with the first report that it holds back.
+                Opened::Known(Some(Disposition::Duplicate)) => mended.untold += usize::from(!self.told_of_a_loop()),
                 Opened::Known(Some(_)) => mended.untold += usize::from(told == 0),
                 _ => mended.without += 1,
             }
@@ -193,6 +180,11 @@ impl World {
             Some(key) => Err(format!("{key} is recorded as done, and has no effect")),
             None => Ok(mended),
         }
+    }
+
+    fn told_of_a_loop(&self) -> bool {
+        let of_a_loop = |told: &Disposition| told.reason().is_some_and(|reason| reason.contains("loop guard"));
+        self.told.lock().unwrap().values().flatten().any(of_a_loop)
     }
 
     /// What the audit log says, in a chain that holds.
