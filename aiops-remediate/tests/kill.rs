@@ -4,7 +4,7 @@
 //!
 //! `KILLS` says how often (default 50, and a fifth of them more over the journal of JSON lines). The handler acts
 //! whenever it is asked, and leaves its mark in a file of its own.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside `#[test]`
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // helpers outside `#[test]`
 
 mod common;
 
