@@ -16,6 +16,7 @@
 mod audit;
 mod catalogue;
 mod dispatcher;
+mod mutant;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub mod notify;

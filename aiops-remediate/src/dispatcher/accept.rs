@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::drive::Driven;
 use super::{Dispatcher, store_failed};
 use crate::audit::AuditEntry;
+use crate::mutant::mutant;
 use crate::plan::PolicyState;
 use crate::policy::Mode;
 use crate::store::{GuardState, Opened, ReportId, ReportRecord, StoreError};
@@ -69,12 +70,14 @@ impl Dispatcher {
                 }
                 Ok(response)
             }
+            Ok(Opened::Known(None)) if mutant!("duplicate_taken_again") => Ok(None),
             Ok(Opened::Known(became)) => {
                 let became = became.as_ref().map_or("not answered yet", Disposition::as_str);
                 let detail = format!("report {} is known: {became}", record.id);
                 let known = RuleVerdict::new("known_report", false, detail).input("became", became.to_owned());
                 Ok(Some(answer(Disposition::Duplicate, Plan::new(Vec::new(), vec![known]))))
             }
+            Err(_) if mutant!("ack_before_journal") && response.is_none() => Ok(None),
             // Nothing was decided that acts: a person is told, with what the plan says.
             Err(error) => {
                 let reason = store_failed("write the report down", &error);

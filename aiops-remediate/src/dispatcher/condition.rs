@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::step::StepRun;
 use super::{Dispatcher, store_failed};
+use crate::mutant::mutant;
 use crate::policy::Policy;
 use crate::store::GuardState;
 
@@ -19,7 +20,7 @@ impl StepRun<'_> {
         let condition = self.spec.precondition.as_ref()?;
         let service = &self.record.triaged.event.service;
         match self.dispatcher.read(&condition.probe, &self.target, service, now).await {
-            Ok(value) if condition.holds(value) => None,
+            Ok(value) if condition.holds(value) || mutant!("precondition_not_compared") => None,
             Ok(value) => Some(format!("precondition: {condition}, it is {}", text::number(value))),
             Err(why) => Some(format!("precondition: {condition}, it cannot be read: {why}")),
         }

@@ -10,10 +10,11 @@ use super::step::{Began, StepRun};
 use super::{Dispatcher, store_failed};
 use crate::audit::AuditEntry;
 use crate::catalogue::ActionCatalogue;
+use crate::mutant::mutant;
 use crate::policy::{Mode, Policy};
 use crate::store::{
-    Approval, ApprovalOpened, ApprovalState, JournalEntry, JournalState, ReportId, ReportRecord, Reserved, Settled,
-    StepEnd, StoreError,
+    Approval, ApprovalOpened, ApprovalState, EpisodeKey, JournalEntry, JournalState, ReportId, ReportRecord,
+    Reservation, Reserved, Settled, SnapshotQuery, StepEnd, StoreError,
 };
 
 /// How far a report came.
@@ -187,7 +188,12 @@ impl Walk<'_> {
         }
         let Self { policy, catalogue, record, .. } = *self;
         let reservation = policy.reservation(catalogue, &record.triaged, &record.plan, &self.identity, record.at);
-        let reason = match self.dispatcher.store.reserve(&reservation).await {
+        let reserved = if mutant!("budget_read_before_reserve") {
+            self.reserve_by_looking(&reservation).await
+        } else {
+            self.dispatcher.store.reserve(&reservation).await
+        };
+        let reason = match reserved {
             Ok(Reserved::Granted) => return,
             Ok(Reserved::Refused { reason }) => reason,
             Err(error) => store_failed("take the marks", &error),
@@ -197,6 +203,17 @@ impl Walk<'_> {
             step.reason.clone_from(&reason);
         }
         self.stop = Some(Stop::Escalate(reason));
+    }
+
+    /// A planted bug: bounds are compared with marks that were read before, and others come in between.
+    async fn reserve_by_looking(&self, wanted: &Reservation) -> Result<Reserved, StoreError> {
+        let query = SnapshotQuery::new(EpisodeKey::of(&self.record.triaged.event), "", Vec::new(), Timestamp::MIN);
+        let marks = self.dispatcher.store.snapshot(&query.all(true)).await?.runs;
+        if let Some(reason) = wanted.refusal(&marks) {
+            return Ok(Reserved::Refused { reason });
+        }
+        let unbounded = wanted.runs.iter().map(|(run, _)| (run.clone(), None)).collect();
+        self.dispatcher.store.reserve(&Reservation::new(unbounded, None)).await
     }
 
     /// A step that does not run; its mark comes back, and nobody is asked for it any more.
@@ -215,6 +232,9 @@ impl Walk<'_> {
     }
 
     async fn give_back(&self, index: usize) {
+        if mutant!("mark_kept") {
+            return;
+        }
         let step = std::iter::once(&self.plan.steps[index]);
         let marks = self.policy.reserve_for(self.catalogue, &self.record.triaged, step, &self.identity, self.record.at);
         for (run, _) in marks.runs {
@@ -240,12 +260,15 @@ impl Walk<'_> {
 
     /// A step that has not begun.
     async fn start(&mut self, index: usize) -> Result<Look, StoreError> {
-        let approval = self.approvals.iter().find(|approval| approval.index == index).cloned();
+        let of_step =
+            |approval: &&Approval| approval.index == index || mutant!("approval_reused") && approval.index < index;
+        let approval = self.approvals.iter().find(of_step).cloned();
         let needs_approval = self.plan.steps[index].decision == Decision::RequireApproval;
         if needs_approval {
             match approval.as_ref().map(|approval| &approval.state) {
                 None => return self.park(index).await,
                 Some(ApprovalState::Approved { .. }) => {}
+                Some(ApprovalState::Void { .. }) if mutant!("void_runs") => {}
                 Some(_) => return self.unapproved(index, approval).await,
             }
         }
@@ -315,7 +338,8 @@ impl Walk<'_> {
     }
 
     async fn ended(&mut self, index: usize, end: StepEnd, reason: String) {
-        if matches!(end, StepEnd::NotRun { .. } | StepEnd::AlreadyDone { .. }) {
+        if matches!(end, StepEnd::NotRun { .. } | StepEnd::AlreadyDone { .. }) || mutant!("mark_returned_after_effect")
+        {
             self.give_back(index).await;
         }
         let followed = self.plan.steps.iter().any(|step| step.after == Some(index));

@@ -8,6 +8,7 @@ use aiops_core::{IncidentId, Target, text};
 use jiff::Timestamp;
 
 use super::{Dispatcher, store_failed};
+use crate::mutant::mutant;
 use crate::store::{Acquired, Lease, ReportId, StoreError};
 
 /// Who waits for a target looks again this often.
@@ -125,6 +126,9 @@ impl Dispatcher {
                 return Err(NoLock::Held(format!("locked by {} until {until}", text::clip(&holder, 120))));
             }
         };
+        if mutant!("target_not_locked") {
+            return Ok(Leases::of(step));
+        }
         let by = plus(now, wait);
         let place = format!("target|{target}");
         loop {

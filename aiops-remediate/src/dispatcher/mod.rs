@@ -29,6 +29,7 @@ pub use self::builder::{DispatcherBuilder, InvalidDispatcher};
 use self::leases::Leases;
 use crate::audit::{AuditEntry, AuditLog};
 use crate::catalogue::ActionCatalogue;
+use crate::mutant::mutant;
 use crate::policy::Policy;
 use crate::store::{EpisodeKey, RemediationStore, ReportId, StoreError};
 
@@ -190,7 +191,9 @@ impl Responder for Dispatcher {
         let incident = || event.incident_id.clone().unwrap_or_else(|| "unknown".into());
         let episode = EpisodeKey::of(event);
         let told = async {
-            self.store.resolve(&episode, now).await?;
+            if !mutant!("resolve_lost") {
+                self.store.resolve(&episode, now).await?;
+            }
             self.void_approvals(&episode, now).await
         };
         told.await.map_err(|error| {

@@ -15,8 +15,9 @@ use super::drive::words;
 use super::leases::Leases;
 use super::step::{WORDS, inspect};
 use crate::audit::AuditEntry;
+use crate::mutant::mutant;
 use crate::parameters;
-use crate::store::{JournalEntry, JournalState, StepEnd, StoreError};
+use crate::store::{JournalEntry, JournalState, Lease, StepEnd, StoreError};
 
 /// As long as inspections fail, a step is looked at again; then a person has to.
 const LOOKING: Duration = Duration::from_secs(3_600);
@@ -32,7 +33,12 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<Option<(StepEnd, String)>, StoreError> {
         let key = listed.key();
-        let Some(leases) = self.lock_kept(key.as_str(), now).await? else { return Ok(None) };
+        let leases = if mutant!("settled_without_lock") {
+            Some(Leases::of(Lease::new(key.as_str(), "", listed.token, now, now)))
+        } else {
+            self.lock_kept(key.as_str(), now).await?
+        };
+        let Some(leases) = leases else { return Ok(None) };
         let settled = self.settle_locked(listed, &leases, now).await;
         self.release_all(&leases).await;
         settled
@@ -80,6 +86,17 @@ impl Dispatcher {
                         let reason = format!("interrupted, and found done: {}", words(&end));
                         Some((end, reason))
                     }
+                    Ok(Inspection::Ready { .. }) if mutant!("unknown_as_not_run") => {
+                        let reason = "it never ran".to_owned();
+                        Some((StepEnd::NotRun { reason: reason.clone() }, reason))
+                    }
+                    Ok(Inspection::Ready { precondition }) if mutant!("recovery_runs_again") => {
+                        let proof = match handler.execute(&entry.request, &precondition).await {
+                            Ok(applied) => applied.proof,
+                            Err(error) => return unknown(error.to_string()),
+                        };
+                        Some((StepEnd::Executed { outcome: Outcome::Helped, proof: proof.clone() }, proof))
+                    }
                     Ok(Inspection::Ready { .. }) => unknown("interrupted, and its effect is not to be seen".to_owned()),
                     Ok(Inspection::Blocked { reason }) => unknown(format!("interrupted, and now blocked: {reason}")),
                     Ok(_) => unknown("interrupted, and the handler's answer is of another version".to_owned()),
@@ -105,6 +122,8 @@ impl Dispatcher {
         proof: &str,
     ) -> (StepEnd, String) {
         let outcome = self.verify(request, handler, precondition, &Applied::new(proof)).await;
+        let outcome =
+            if mutant!("verdict_ignored") && outcome == Outcome::NoEffect { Outcome::Helped } else { outcome };
         let mut reason = match outcome {
             Outcome::Helped => format!("done and it helped: {proof}"),
             Outcome::NoEffect => format!("done ({proof}), without effect"),

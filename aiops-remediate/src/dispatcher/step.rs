@@ -14,6 +14,7 @@ use super::leases::{Leases, NoLock};
 use super::{Dispatcher, store_failed};
 use crate::audit::AuditEntry;
 use crate::catalogue::ActionSpec;
+use crate::mutant::mutant;
 use crate::parameters;
 use crate::policy::Policy;
 use crate::store::{
@@ -71,11 +72,12 @@ impl StepRun<'_> {
             Err(error) => return Err(Began::NotRun(store_failed("read the kill switch", &error))),
         };
         let switch = &snapshot.kill_switch;
-        if switch.on {
+        if switch.on && !mutant!("kill_switch_not_read") {
             let (by, why) = (text::clip(&switch.by, 80), text::clip(&switch.reason, WORDS));
             return Err(Began::NotRun(format!("the kill switch is on: {why} ({by})")));
         }
-        if snapshot.resolved_at.is_some_and(|at| at >= event.observed()) {
+        let ended = snapshot.resolved_at.is_some_and(|at| at >= event.observed());
+        if ended && !mutant!("episode_not_read") {
             return Err(Began::Over("the episode has ended".to_owned()));
         }
         let approved = match self.approval.as_ref().map(|approval| &approval.state) {
@@ -83,7 +85,7 @@ impl StepRun<'_> {
             _ => None,
         };
         let age = since(now, approved.map_or(event.observed(), |at| at.max(event.observed())));
-        if let Some(max) = self.policy.max_age.filter(|max| age > *max) {
+        if let Some(max) = self.policy.max_age.filter(|max| age > *max && !mutant!("stale_runs")) {
             let what = if approved.is_some() { "approved" } else { "observed" };
             return Err(Began::NotRun(format!("stale: {what} {} ago, at most {}", human(age), human(max))));
         }
@@ -193,7 +195,7 @@ impl StepRun<'_> {
         let dispatcher = self.dispatcher;
         let now = self.now();
         let token = leases.token();
-        let mut request = request.fencing_token(token);
+        let mut request = request.fencing_token(if mutant!("token_not_passed") { 0 } else { token });
         request.deadline = plus(now, dispatcher.limits.inspect + dispatcher.limits.execute);
         let entry = JournalEntry::new(self.record.id.clone(), self.index, request.clone(), now);
         let key = entry.key();
@@ -202,7 +204,12 @@ impl StepRun<'_> {
             Ok(Begun::Exists { at, end }) => return before(at, end.as_ref()),
             Err(error) => return Began::NotRun(store_failed("begin the step", &error)),
         }
-        let precondition = match inspect(dispatcher, self.handler, &request).await {
+        let inspected = if mutant!("not_inspected") {
+            Ok(Inspection::Ready { precondition: Precondition::default() })
+        } else {
+            inspect(dispatcher, self.handler, &request).await
+        };
+        let precondition = match inspected {
             Ok(Inspection::Ready { precondition }) => precondition,
             Ok(Inspection::AlreadyDone { proof }) => {
                 let proof = text::clip(&proof, WORDS);
@@ -217,6 +224,8 @@ impl StepRun<'_> {
         };
         if let Some(approval) = &self.approval
             && Approval::digest_of(&request, &precondition) != approval.digest
+            && !mutant!("digest_not_compared")
+            && !mutant!("approval_reused")
         {
             let why = "the state is not the one that was approved; the approval is void";
             return self.never_ran(&key, token, "changed", why).await;
@@ -224,6 +233,7 @@ impl StepRun<'_> {
         // Whoever was away for longer than a lock lasts must not go on.
         let mut all = leases.with(report);
         match dispatcher.renew(&mut all, self.now()).await {
+            _ if mutant!("not_renewed") => {}
             Ok(true) => {}
             Ok(false) => return self.never_ran(&key, token, "interrupted", "its lock was lost").await,
             Err(error) => {
@@ -233,22 +243,35 @@ impl StepRun<'_> {
         }
         let executing = JournalState::Executing { precondition: precondition.clone() };
         let record = AuditEntry::step(&entry, &executing, self.now(), &dispatcher.redactor);
-        if let Err(why) = dispatcher.audit(record).await {
+        if !mutant!("audit_after_effect")
+            && let Err(why) = dispatcher.audit(record).await
+        {
             return self.never_ran(&key, token, "not run", &why).await;
         }
-        if let Err(error) = dispatcher.advance(&key, token, &executing).await {
+        if !mutant!("journal_after_effect")
+            && let Err(error) = dispatcher.advance(&key, token, &executing).await
+        {
             // Nothing ran; the entry stays for recovery, which finds that out by inspection.
             return Began::NotRun(store_failed("write the step down", &error));
         }
-        let execution = guarded(&*dispatcher.clock, request.deadline, self.handler.execute(&request, &precondition));
+        let none = Precondition::default();
+        let passed = if mutant!("precondition_not_passed") { &none } else { &precondition };
+        let execution = guarded(&*dispatcher.clock, request.deadline, self.handler.execute(&request, passed));
         let executed = tokio::select! {
             biased;
             executed = execution => executed.map_err(|fault| fault_words(&fault)),
             why = dispatcher.keep(&mut all) => Err(why.to_owned()),
         };
+        if mutant!("audit_after_effect") {
+            dispatcher.audit_or_count(AuditEntry::step(&entry, &executing, self.now(), &dispatcher.redactor)).await;
+        }
+        if mutant!("journal_after_effect") {
+            drop(dispatcher.advance(&key, token, &executing).await);
+        }
         match executed {
             Ok(Ok(applied)) => self.applied(&key, token, &precondition, &applied).await,
             Ok(Err(error)) => self.failed(&request, &key, token, &error).await,
+            Err(why) if mutant!("late_as_not_run") => self.never_ran(&key, token, "late", &why).await,
             Err(why) => Began::Unknown(format!("{why}; it is unknown whether it is done")),
         }
     }

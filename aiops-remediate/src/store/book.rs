@@ -16,6 +16,7 @@ use super::types::{
     Acquired, Begun, EpisodeKey, GuardState, JournalEntry, JournalState, KillSwitch, Lease, Opened, ReportId,
     ReportRecord, Snapshot, SnapshotQuery, StepEnd, StepKey,
 };
+use crate::mutant::mutant;
 
 /// Ended steps and closed reports that are remembered: at 300 actions a day, a year.
 pub(super) const PAST_KEPT: usize = 100_000;
@@ -150,7 +151,7 @@ impl Book {
         };
         let crowded = reservation.runs.first().and_then(|(run, _)| {
             let Some(Report::Open(number)) = self.reports.get(&run.report) else { return None };
-            reservation.crowded(self.open.range(..number).count())
+            reservation.crowded(self.open.range(..number).count()).filter(|_| !mutant!("max_open_ignored"))
         });
         if let Some(reason) = crowded.or_else(|| reservation.refusal(&marks)) {
             return Ok((Reserved::Refused { reason }, None));
@@ -179,7 +180,7 @@ impl Book {
     pub(super) fn close_report(&self, id: ReportId, response: Response) -> Decided<bool> {
         match self.reports.get(&id) {
             Some(Report::Open(_)) => Ok((true, Some(Change::Closed { id, response }))),
-            Some(Report::Closed(_)) => Ok((false, None)),
+            Some(Report::Closed(_)) => Ok((mutant!("closed_twice"), None)),
             None => refused("close report", id, "it was never opened"),
         }
     }
@@ -218,7 +219,9 @@ impl Book {
 
     pub(super) fn begin(&self, entry: JournalEntry) -> Decided<Begun> {
         match self.steps.get(&entry.key()) {
-            None if matches!(self.reports.get(&entry.report), Some(Report::Closed(_))) => {
+            None if matches!(self.reports.get(&entry.report), Some(Report::Closed(_)))
+                && !mutant!("begins_when_closed") =>
+            {
                 refused("begin step", entry.key(), "its report is closed")
             }
             None => Ok((Begun::New, Some(Change::Step { entry: Box::new(entry) }))),
@@ -237,7 +240,7 @@ impl Book {
         match self.steps.get(&key) {
             None => refused("advance step", key, "it never began"),
             Some(Step::Past { .. }) => refused("advance step", key, "it has ended"),
-            Some(Step::Whole(entry)) if token < entry.token => {
+            Some(Step::Whole(entry)) if token < entry.token && !mutant!("advance_unfenced") => {
                 Err(StoreError::Fenced { key: key.to_string(), token, newest: entry.token })
             }
             Some(Step::Whole(entry)) if matches!(entry.state, JournalState::Ended(_)) => {
@@ -289,7 +292,7 @@ impl Book {
         if state.is_pending() {
             return refused("settle approval", id, "pending is no end");
         }
-        if !known.state.is_pending() {
+        if !known.state.is_pending() && !mutant!("last_word_wins") {
             return Ok((Settled::Before(Box::new(known.clone())), None));
         }
         let mut settled = known.clone();

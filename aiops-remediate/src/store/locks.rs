@@ -7,6 +7,7 @@ use aiops_core::time::plus;
 use jiff::Timestamp;
 
 use super::types::{Acquired, Lease};
+use crate::mutant::mutant;
 
 /// Locks that are looked through for ended ones before the next is granted.
 const SWEPT_ABOVE: usize = 1_000;
@@ -44,7 +45,7 @@ impl Locks {
     }
 
     pub(super) fn acquire(&mut self, key: String, holder: String, now: Timestamp, ttl: Duration) -> Acquired {
-        if let Some(lease) = self.held.get(&key).filter(|lease| now < lease.until) {
+        if let Some(lease) = self.held.get(&key).filter(|lease| now < lease.until && !mutant!("lock_granted_twice")) {
             return Acquired::Held { holder: lease.holder.clone(), until: lease.until };
         }
         if self.held.len() > SWEPT_ABOVE {
@@ -57,7 +58,8 @@ impl Locks {
     }
 
     pub(super) fn release(&mut self, lease: &Lease) -> bool {
-        let mine = self.held.get(&lease.key).is_some_and(|held| held.token == lease.token);
+        let mine = self.held.get(&lease.key);
+        let mine = mine.is_some_and(|held| held.token == lease.token || mutant!("release_without_compare"));
         if mine {
             self.held.remove(&lease.key);
         }
@@ -65,7 +67,8 @@ impl Locks {
     }
 
     pub(super) fn renew(&mut self, lease: &Lease, now: Timestamp, ttl: Duration) -> Option<Lease> {
-        let held = self.held.get_mut(&lease.key).filter(|held| held.token == lease.token && now < held.until)?;
+        let mine = |held: &&mut Lease| held.token == lease.token || mutant!("renew_without_compare");
+        let held = self.held.get_mut(&lease.key).filter(mine).filter(|held| now < held.until)?;
         held.until = plus(now, ttl).max(held.until);
         Some(held.clone())
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::types::ReportId;
 use crate::catalogue::BlastRadius;
+use crate::mutant::mutant;
 
 /// One action on one target, as cool-down, loop guard and budgets count it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,6 +196,7 @@ impl Reservation {
                 continue;
             }
             let cooling = cooldown.and_then(|cooldown| cooling(run, cooldown, marks));
+            let cooling = cooling.filter(|_| !mutant!("cooldown_not_reserved"));
             let looping = || self.loop_guard.and_then(|(max, per)| looping(run, max, per, marks));
             let over = || {
                 self.budgets.iter().find_map(|budget| {
