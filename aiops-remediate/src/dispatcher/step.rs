@@ -254,6 +254,11 @@ impl StepRun<'_> {
             // Nothing ran; the entry stays for recovery, which finds that out by inspection.
             return Began::NotRun(store_failed("write the step down", &error));
         }
+        // Both may have taken longer than the locks last; somebody else may have the target by now.
+        if self.now() >= all.until() && !mutant!("ended_lock_not_noticed") {
+            let why = "its lock ended while the step was written down";
+            return self.never_ran(&key, token, "interrupted", why).await;
+        }
         let none = Precondition::default();
         let passed = if mutant!("precondition_not_passed") { &none } else { &precondition };
         let execution = guarded(&*dispatcher.clock, request.deadline, self.handler.execute(&request, passed));
