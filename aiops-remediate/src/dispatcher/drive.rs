@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::accept::escalated;
 use super::leases::Leases;
+use super::recover::answered;
 use super::step::{Began, StepRun};
 use super::{Dispatcher, store_failed};
 use crate::audit::AuditEntry;
@@ -152,6 +153,12 @@ impl Walk<'_> {
                 return Ok(driven);
             }
         }
+        // Nobody should be asked any more; one that is missed here is found by the timer.
+        for approval in self.approvals.iter().filter(|approval| approval.state.is_pending()) {
+            if let Err(error) = self.dispatcher.settle_approval(approval, answered(self.now())).await {
+                store_failed("take an approval back", &error);
+            }
+        }
         let helped = self.helped();
         let disposition = match self.stop {
             Some(Stop::Escalate(reason)) => escalated(reason),
@@ -233,6 +240,10 @@ impl Walk<'_> {
 
     async fn give_back(&self, index: usize) {
         if mutant!("mark_kept") {
+            return;
+        }
+        // Whoever was away for longer than a lock lasts leaves it to the one who took over, and who may have acted.
+        if self.now() >= self.leases.until() {
             return;
         }
         let step = std::iter::once(&self.plan.steps[index]);

@@ -14,6 +14,11 @@ use crate::store::{ApprovalState, ReportId, ReportRecord, StoreError};
 /// four minutes for a call.
 const ROUND: Duration = Duration::from_secs(40);
 
+/// What becomes of an approval whose report has its answer.
+pub(super) fn answered(at: Timestamp) -> ApprovalState {
+    ApprovalState::Void { at, reason: "the report was answered without it".to_owned() }
+}
+
 impl Dispatcher {
     /// Goes on with every report that has no answer: what has to be verified is verified, what was approved
     /// runs, what was not decided in time expires; steps that a dead process left behind are inspected and
@@ -41,13 +46,9 @@ impl Dispatcher {
                 Err(error) => drop(store_failed("tell how far a report is", &error)),
             }
         }
-        // Steps of answered reports: nobody knew whether they are done.
-        for entry in self.store.unfinished().await? {
-            if self.store.open_report_of(&entry.report).await?.is_none()
-                && let Err(error) = self.settle(&entry, now).await
-            {
-                store_failed("write down what became of a step", &error);
-            }
+        // Reports that were closed must be told, whatever the store says from here on.
+        if let Err(error) = self.left_over(now).await {
+            store_failed("look for what answered reports left behind", &error);
         }
         Ok(answers)
     }
@@ -61,6 +62,24 @@ impl Dispatcher {
                 return Ok(driven);
             }
         }
+    }
+
+    /// What answered reports left behind: steps of which nobody knew whether they are done, and approvals that
+    /// were asked for while somebody else gave the answer.
+    async fn left_over(&self, now: Timestamp) -> Result<(), StoreError> {
+        for entry in self.store.unfinished().await? {
+            if self.store.open_report_of(&entry.report).await?.is_none()
+                && let Err(error) = self.settle(&entry, now).await
+            {
+                store_failed("write down what became of a step", &error);
+            }
+        }
+        for approval in self.store.pending_approvals().await? {
+            if self.store.open_report_of(&approval.report).await?.is_none() {
+                self.settle_approval(&approval, answered(now)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What people are told of a report that waits for them: once when it begins to, once at half time.
