@@ -189,7 +189,11 @@ pub(crate) fn given_back(inner: &mut Inner, run: &Run) {
         (step.report == run.report && key.starts_with(&format!("{}|{}|", run.action, run.target))).then(|| key.clone())
     };
     if let Some(key) = inner.seen.journal.iter().find_map(mine) {
-        let had_effect = had_effect(inner, &key);
+        // What was asked for longer ago than a lock lasts may arrive after somebody else took over.
+        let lock = format!("report|{}", run.report);
+        let held = inner.seen.locks.get(&lock).map(|(token, _)| *token);
+        let own = notes(inner).leases.iter().any(|(key, token)| *key == lock && Some(*token) == held);
+        let had_effect = own && had_effect(inner, &key);
         inner.must(!had_effect, format_args!("the mark of {key} was given back after its effect"));
     }
 }
@@ -644,7 +648,8 @@ pub(crate) fn at_the_end(inner: &mut Inner) {
     marks_left(inner);
 }
 
-/// A step that never came to `execute` gave its mark back, unless the store failed or a process died over it.
+/// A step that never came to `execute` gave its mark back, unless the store failed, or a process died or was
+/// away over it: then its share comes back with the end of the budget's window.
 fn marks_left(inner: &mut Inner) {
     let excuses = [
         Fault::ErrorBefore,
@@ -653,8 +658,9 @@ fn marks_left(inner: &mut Inner) {
         Fault::AnswersLost,
         Fault::SlowStore,
         Fault::Crash,
+        Fault::Pause,
     ];
-    if !inner.active || excuses.iter().any(|fault| inner.has(*fault)) {
+    if !inner.active || !inner.seen.cut.is_empty() || excuses.iter().any(|fault| inner.has(*fault)) {
         return;
     }
     let query = SnapshotQuery::new(EpisodeKey::of(&story::any_event()), "", Vec::new(), Timestamp::UNIX_EPOCH);
