@@ -147,7 +147,8 @@ impl ActionHandler for Acts {
             Some(flight) => {
                 let answer = std::sync::Arc::new(std::sync::Mutex::new(None));
                 let arrives = {
-                    let (world, request, answer) = (self.world.clone(), request.clone(), answer.clone());
+                    let (world, request, answer) =
+                        (self.world.clone(), request.clone(), std::sync::Arc::clone(&answer));
                     async move {
                         world.sleep(flight).await;
                         let effect = world.with(|inner| checks::takes_effect(inner, &request, uid));
