@@ -30,7 +30,7 @@ fn setup(test: &str, url: String, times: Times, actions: &[&str], stay: Stay) ->
     let folder = scratch_folder(&prefix);
     Thing::new(folder.clone());
     let actions = actions.iter().map(|action| (*action).to_owned()).collect();
-    Setup { url, prefix, folder, times, actions, stay, detected_at: Timestamp::now() }
+    Setup { url, prefix, folder, times, actions, stay, timer: false, detected_at: Timestamp::now() }
 }
 
 /// A wall clock that is wrong.
@@ -230,6 +230,7 @@ async fn a_holder_stopped_beyond_its_time_writes_nothing_any_more() {
     );
     assert_eq!((all.accepted, all.on_a_replaced_object, all.twice), (0, 0, 0));
     assert_eq!((all.fenced + all.refused, all.calls_refused), (2 * all.stopped, all.stopped), "each tried in vain");
+    assert!(all.fenced > 0 && all.refused > 0, "a step that is not forgotten yet is fenced, one that is has ended");
     assert_eq!(all.told_by_the_stopped, 0, "who was away too long leaves the answer to who took over");
 }
 
@@ -356,7 +357,8 @@ async fn redis_stops_in_mid_action() {
 #[ignore = "needs redis: .ci/services up redis"]
 async fn a_second_replicas_recovery_leaves_a_living_step_alone() {
     const LEFT: Duration = Duration::from_millis(2350);
-    let setup = setup("alive", shared_url(), Times::WIDE, &["first"], Stay::Before);
+    let mut setup = setup("alive", shared_url(), Times::WIDE, &["first"], Stay::Before);
+    setup.timer = true;
     let (thing, store, mut locks) = (setup.thing(), setup.store().await, Locks::of(&setup).await);
     let mut holder = Holder::start(&setup);
     until("the holder is inside its action", || thing.inside("first")).await;

@@ -61,6 +61,8 @@ struct Walk<'a> {
     /// How each step ended, as far as they did.
     ends: Vec<Option<StepEnd>>,
     stop: Option<Stop>,
+    /// The step that this walk began.
+    begun: Option<usize>,
     leases: Leases,
     floor: Timestamp,
 }
@@ -96,6 +98,7 @@ impl Dispatcher {
             plan: record.plan.clone(),
             ends: vec![None; steps],
             stop: self.given_up(id).map(Stop::Escalate),
+            begun: None,
             leases,
             floor,
         };
@@ -153,6 +156,7 @@ impl Walk<'_> {
                 return Ok(driven);
             }
         }
+        let Some(again) = self.still_own().await else { return Ok(Driven::Elsewhere) };
         // Nobody should be asked any more; one that is missed here is found by the timer.
         for approval in self.approvals.iter().filter(|approval| approval.state.is_pending()) {
             if let Err(error) = self.dispatcher.settle_approval(approval, answered(self.now())).await {
@@ -166,7 +170,43 @@ impl Walk<'_> {
             _ if helped == 0 => Disposition::NoAction,
             _ => Disposition::Executed,
         };
-        self.dispatcher.close(self.record, disposition, self.plan).await
+        let driven = self.dispatcher.close(self.record, disposition, self.plan).await;
+        self.dispatcher.release_all(&again).await;
+        driven
+    }
+
+    /// Whether the answer is this walk's to give, with the locks that it took for that: whoever was away for longer
+    /// than a lock lasts leaves it to the one who went on with the report.
+    async fn still_own(&mut self) -> Option<Leases> {
+        let now = self.now();
+        if self.begun.is_none() && now < self.leases.until() {
+            return Some(Leases::default());
+        }
+        // A store that fails takes no answer either; that it is told is what matters then.
+        if self.dispatcher.renew(&mut self.leases, now).await.unwrap_or(true) {
+            return Some(Leases::default());
+        }
+        let Ok(locked) = self.dispatcher.lock_report(&self.record.id, now).await else {
+            return Some(Leases::default());
+        };
+        let again = locked?;
+        if self.overtaken().await.unwrap_or(false) {
+            self.dispatcher.release_all(&again).await;
+            return None;
+        }
+        Some(again)
+    }
+
+    /// Whether somebody else wrote to the journal of the report, or asked for an approval.
+    async fn overtaken(&self) -> Result<bool, StoreError> {
+        let store = &self.dispatcher.store;
+        let known = |entry: &JournalEntry| {
+            let own = self.begun == Some(entry.index) && entry.token == entry.request.fencing_token;
+            own || self.entries.iter().any(|seen| (seen.index, seen.token) == (entry.index, entry.token))
+        };
+        let steps = store.steps_of(&self.record.id).await?;
+        let approvals = store.approvals_of(&self.record.id).await?;
+        Ok(!steps.iter().all(known) || approvals.len() != self.approvals.len())
     }
 
     fn helped(&self) -> usize {
@@ -299,6 +339,7 @@ impl Walk<'_> {
         let leases = self.leases.clone();
         let Some(run) = self.step_run(index, approval.as_ref()) else { return Ok(Look::Next) };
         let began = run.start(&leases).await;
+        self.begun = Some(index);
         let outcome = match &began {
             Began::Verifying(_) => None,
             Began::Ended(end, _) => Some(end.clone()),

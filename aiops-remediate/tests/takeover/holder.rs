@@ -48,6 +48,9 @@ pub(crate) struct Setup {
     pub(crate) times: Times,
     pub(crate) actions: Vec<String>,
     pub(crate) stay: Stay,
+    /// Whether the holder's timer goes on with what others looked at meanwhile; else it writes at once with the token
+    /// that it had.
+    pub(crate) timer: bool,
     pub(crate) detected_at: Timestamp,
 }
 
@@ -181,7 +184,7 @@ pub(crate) async fn child() {
     let dispatcher = setup.dispatcher(&store, "holder", "first", SystemClock);
     let response = dispatcher.respond(&setup.report(), Timestamp::now()).await.unwrap();
     thing.note("answers", response.disposition.as_str());
-    if response.disposition == Disposition::Duplicate {
+    if setup.timer && response.disposition == Disposition::Duplicate {
         // Another process looked at the report between two of its steps: the timer goes on with it.
         for answer in recovered(&dispatcher, &store, Timestamp::now).await {
             thing.note("answers", answer.disposition.as_str());
