@@ -127,11 +127,15 @@ impl Dispatcher {
     /// the report is closed with that, whatever had not begun by then.
     fn give_up(&self, triaged: &Triaged, id: &ReportId, error: &StoreError) -> Response {
         let reason = store_failed("tell how far the plan is", error);
+        self.note_given_up(id, &reason);
+        Response::new(triaged.incident_id.clone(), escalated(reason), Plan::default(), self.clock.now())
+    }
+
+    pub(super) fn note_given_up(&self, id: &ReportId, reason: &str) {
         let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
         if given_up.len() < GIVEN_UP {
-            given_up.insert(id.clone(), reason.clone());
+            given_up.insert(id.clone(), reason.to_owned());
         }
-        Response::new(triaged.incident_id.clone(), escalated(reason), Plan::default(), self.clock.now())
     }
 
     pub(super) fn given_up(&self, id: &ReportId) -> Option<String> {

@@ -102,11 +102,7 @@ impl Dispatcher {
             leases,
             floor,
         };
-        let driven = walk.run().await;
-        if let Ok(Driven::Done(_)) = &driven {
-            self.forget_given_up(id);
-        }
-        driven
+        walk.run().await
     }
 
     async fn close(&self, record: &ReportRecord, with: Disposition, plan: Plan) -> Result<Driven, StoreError> {
@@ -114,12 +110,17 @@ impl Dispatcher {
         let response = Response::new(record.triaged.incident_id.clone(), with, plan, now);
         self.audit_or_count(AuditEntry::answer(&record.triaged, &response, &self.redactor)).await;
         match self.store.close_report(&record.id, &response).await {
-            Ok(true) => Ok(Driven::Done(response)),
-            Ok(false) => Ok(Driven::Elsewhere),
+            Ok(own) => {
+                self.forget_given_up(&record.id);
+                Ok(if own { Driven::Done(response) } else { Driven::Elsewhere })
+            }
             Err(error) => {
                 // It stays open, and a later round answers it again from its journal. That the answer is told
-                // twice is better than that it is not told.
+                // twice is better than that it is not told. Nothing begins any more that a person was told of.
                 store_failed("write the answer down", &error);
+                if let Some(reason) = response.disposition.reason() {
+                    self.note_given_up(&record.id, reason);
+                }
                 Ok(Driven::Done(response))
             }
         }
