@@ -30,13 +30,18 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    pub(crate) const SHORT: Self =
-        Self { lock: Duration::from_secs(2), inspect: Duration::from_millis(250), execute: Duration::from_millis(700) };
-    pub(crate) const WIDE: Self = Self {
-        lock: Duration::from_secs(6),
-        inspect: Duration::from_millis(150),
-        execute: Duration::from_millis(2800),
-    };
+    /// A step fits in with room for a machine that is busy.
+    pub(crate) const SHORT: Self = Self::of(4_000);
+    pub(crate) const WIDE: Self = Self::of(12_000);
+
+    const fn of(lock: u64) -> Self {
+        let [inspect, execute] = [lock / 100 * 4, lock / 100 * 45];
+        Self {
+            lock: Duration::from_millis(lock),
+            inspect: Duration::from_millis(inspect),
+            execute: Duration::from_millis(execute),
+        }
+    }
 }
 
 /// All that a process needs to know.
