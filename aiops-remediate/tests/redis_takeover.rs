@@ -153,8 +153,9 @@ async fn stopped(number: u32) -> Seen {
     let (thing, store, mut locks) = (setup.thing(), setup.store().await, Locks::of(&setup).await);
     let mut holder = Holder::start(&setup);
     let asked = until("the holder is inside its action", || thing.inside("first")).await;
-    holder.signal("-STOP");
+    holder.stop().await;
     let old = executing(&store).await;
+    assert_eq!(store.open_reports().await.unwrap().len(), 1, "the machine is too slow: the step was over before");
     assert_eq!(old.token, asked.fencing_token);
     // Nobody who asks the dispatcher: a rollout, or a person.
     thing.replace();

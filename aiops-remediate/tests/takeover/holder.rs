@@ -111,6 +111,18 @@ impl Holder {
         assert!(status.success());
     }
 
+    /// Stops it; returns once none of its threads runs any more.
+    pub(crate) async fn stop(&self) {
+        self.signal("-STOP");
+        let tasks = format!("/proc/{}/task", self.0.id());
+        let stands = |task: std::io::Result<std::fs::DirEntry>| {
+            // The state comes after the name, which is in brackets.
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        };
+        until("all threads stand", || std::fs::read_dir(&tasks).unwrap().all(stands).then_some(())).await;
+    }
+
     pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
