@@ -9,7 +9,7 @@ use aiops_core::{
     TriageContext, TriageRequest, Triaged, Triager, Trust, time,
 };
 use aiops_llm::{Budget, ChatError, ChatErrorKind, ChatModel, ChatReply, ChatRequest, LlmTriager, RuleTriager, Usage};
-use aiops_remediate::sim::{Cluster, Deployment};
+use aiops_remediate::sim::{Change, Cluster, Deployment};
 use aiops_remediate::{ActionCatalogue, BlastRadius, Dispatcher, MemoryStore, Mode, Policy};
 use jiff::Timestamp;
 
@@ -78,12 +78,27 @@ pub(crate) struct Outcome {
 impl Site {
     /// A healthy shop: no precondition holds.
     pub(crate) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// One in which a rollout of cart could be taken back: only policy and people stand in the way.
+    pub(crate) fn after_a_rollout() -> Self {
+        Self::with(Some("v2"))
+    }
+
+    fn with(version: Option<&str>) -> Self {
         let clock = ManualClock::at_second(1_746_432_000);
         let cluster = Cluster::new(clock.clone())
             .node("n1")
             .node("n2")
             .deployment(Deployment::new("shop", "cart", 3), "v1")
-            .deployment(Deployment::new("shop", "payments-db", 2), "v1");
+            .deployment(Deployment::new("shop", "payments-db", 2), "v1")
+            .region("eu-1", ["cart"])
+            .region("us-1", ["cart"]);
+        if let Some(version) = version {
+            let (namespace, deployment, version) = ("shop".into(), "cart".into(), version.into());
+            cluster.change_at(clock.now(), Change::Deploy { namespace, deployment, version });
+        }
         clock.advance(Duration::from_secs(600));
         let probe = Arc::new(MemoryProbe::default());
         probe.set("pod_restarts", 0.0);
