@@ -306,6 +306,8 @@ impl RespondError {
 /// - A responder that acts for longer than a bus waits for an ack splits `respond`: `accept` writes the
 ///   report down, so that the message may be acked, and `finish` goes on with it. What `finish` leaves
 ///   open comes from `recover`.
+/// - `told` notes that people were told of an answer. One that keeps its answers gives each from `recover` again
+///   until then, after a while: whoever died before telling it has told nobody.
 ///
 /// # Errors
 /// [`RespondError`] only where nothing was decided (a store that is down): the report comes again.
@@ -354,6 +356,15 @@ pub trait Responder: fmt::Debug + Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// People were told of this answer, or need not be. By default nothing rests on it.
+    ///
+    /// # Errors
+    /// [`RespondError`] where that could not be noted: they may be told again.
+    async fn told(&self, triaged: &Triaged, response: &Response, now: Timestamp) -> Result<(), RespondError> {
+        let _ = (triaged, response, now);
+        Ok(())
+    }
+
     /// Returns when `recover` should be called before its time: a person decided. May be dropped and called
     /// again without losing that. By default it never returns.
     async fn woken(&self) {
@@ -376,6 +387,10 @@ macro_rules! forward_responder {
 
             async fn finish(&self, triaged: &Triaged, now: Timestamp) -> Result<Option<Response>, RespondError> {
                 (**self).finish(triaged, now).await
+            }
+
+            async fn told(&self, triaged: &Triaged, response: &Response, now: Timestamp) -> Result<(), RespondError> {
+                (**self).told(triaged, response, now).await
             }
 
             async fn woken(&self) {

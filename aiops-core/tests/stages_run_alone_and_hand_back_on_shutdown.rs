@@ -10,9 +10,9 @@ use std::time::Duration;
 use aiops_core::jiff::Timestamp;
 use aiops_core::{
     CancellationToken, Correlator, CorrelatorConfig, DETECTIONS, DetectionEvent, DetectionStage, Disposition, Envelope,
-    EventBus, IncidentEntry, IncidentQuery, LogNotifier, MemoryBus, Pipeline, Plan, RESPONSES, Recovered,
-    RemediationStage, RespondError, Responder, Response, Severity, StageError, StageParts, TRIAGE_GROUP, TRIAGED,
-    TriageReport, TriageRequest, TriageStage, Triaged, triager_fn,
+    EventBus, IncidentEntry, IncidentQuery, LogNotifier, MemoryBus, Notice, Notifier, NotifyError, Pipeline, Plan,
+    RESPONSES, Receipt, Recovered, RemediationStage, RespondError, Responder, Response, Severity, StageError,
+    StageParts, TRIAGE_GROUP, TRIAGED, TriageReport, TriageRequest, TriageStage, Triaged, triager_fn,
 };
 use common::{Journal, Pager, PausedClock, after, anomaly, event};
 
@@ -229,9 +229,9 @@ async fn a_stage_that_ends_unbidden_ends_the_pipeline_with_its_name() {
     assert!(matches!(outcome.unwrap().unwrap_err(), StageError::BusClosed { stage: "triage" }));
 }
 
-/// Keeps one report without an answer until it is asked to recover.
+/// Keeps one report without an answer until it is asked to recover, and notes what people were told.
 #[derive(Debug)]
-struct Forgetful(std::sync::Mutex<Vec<Recovered>>);
+struct Forgetful(std::sync::Mutex<Vec<Recovered>>, Arc<std::sync::Mutex<Vec<Response>>>);
 
 #[async_trait::async_trait]
 impl Responder for Forgetful {
@@ -246,6 +246,46 @@ impl Responder for Forgetful {
     async fn recover(&self, _: Timestamp) -> Result<Vec<Recovered>, RespondError> {
         Ok(std::mem::take(&mut self.0.lock().unwrap()))
     }
+
+    async fn told(&self, _: &Triaged, response: &Response, _: Timestamp) -> Result<(), RespondError> {
+        self.1.lock().unwrap().push(response.clone());
+        Ok(())
+    }
+}
+
+/// A channel that is down.
+#[derive(Debug)]
+struct Down;
+
+#[async_trait::async_trait]
+impl Notifier for Down {
+    fn channel(&self) -> &str {
+        "down"
+    }
+
+    async fn notify(&self, _: &Notice, _: Option<&Receipt>) -> Result<Receipt, NotifyError> {
+        Err(NotifyError::retryable("down", "no route"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_responder_is_told_once_people_were_told_and_not_where_no_channel_works() {
+    for works in [true, false] {
+        let (clock, journal) = (PausedClock::new(), Journal::default());
+        let parts =
+            if works { parts(clock, &journal) } else { StageParts::builder().with_clock(clock).notify(Down).build() };
+        let bus = bus(clock);
+        bus.subscribe(TRIAGED, "remediation").await.unwrap();
+        bus.publish(TRIAGED, Envelope::triaged(&triaged("checkout"))).await.unwrap();
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let responder = Forgetful(std::sync::Mutex::default(), Arc::clone(&told));
+        let mut remediation = RemediationStage::builder(parts, responder).build();
+        let stop = CancellationToken::new();
+        let running = remediation.run(Arc::<MemoryBus>::clone(&bus), stop.clone());
+        for_seconds(120, stop, running).await.unwrap();
+        let told: Vec<_> = told.lock().unwrap().iter().map(|response| response.disposition.clone()).collect();
+        assert_eq!(told, if works { vec![Disposition::NoAction] } else { vec![] });
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,7 +297,7 @@ async fn what_the_process_before_left_without_an_answer_is_told_once() {
     let reason = "interrupted".to_owned();
     let response =
         Response::new(report.incident_id.clone(), Disposition::Escalated { reason }, Plan::default(), after(0));
-    let responder = Forgetful(std::sync::Mutex::new(vec![Recovered::new(report, response)]));
+    let responder = Forgetful(std::sync::Mutex::new(vec![Recovered::new(report, response)]), Arc::default());
     let mut remediation = RemediationStage::builder(Arc::clone(&parts), responder).build();
     let stop = CancellationToken::new();
     let running = remediation.run(Arc::<MemoryBus>::clone(&bus), stop.clone());

@@ -103,10 +103,10 @@ async fn a_broken_line_before_the_last_is_an_error_with_its_number() {
 #[test]
 fn a_file_of_a_newer_version_or_of_something_else_is_refused() {
     let file = scratch("newer.jsonl");
-    fs::write(&file, "{\"aiops_journal\":4}\n").unwrap();
+    fs::write(&file, "{\"aiops_journal\":5}\n").unwrap();
     let error = JsonlStore::open(&file).unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
-    assert_eq!(source, "it has version 4, this program reads versions 1 to 3");
+    assert_eq!(source, "it has version 5, this program reads versions 1 to 4");
     fs::write(&file, "{\"record\":\"kill\"}\n").unwrap();
     assert!(matches!(JsonlStore::open(&file), Err(StoreError::Corrupt { line: 1, .. })));
 }

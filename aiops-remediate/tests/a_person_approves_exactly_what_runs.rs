@@ -15,7 +15,9 @@ async fn pending(dispatcher: &Dispatcher) -> Approval {
 }
 
 async fn parked(site: &Site, dispatcher: &Dispatcher, number: u64, actions: &[&str]) -> (Response, Approval) {
-    let response = dispatcher.respond(&report(number, actions), at(0)).await.unwrap();
+    let report = report(number, actions);
+    let response = dispatcher.respond(&report, at(0)).await.unwrap();
+    dispatcher.told(&report, &response, at(0)).await.unwrap();
     assert_eq!(response.disposition, Disposition::AwaitingApproval, "{}", reason(&response));
     assert!(!site.effects().contains(&"asked".to_owned()));
     let approval = pending(dispatcher).await;

@@ -46,9 +46,9 @@ fn a_newer_file_or_one_of_another_program_is_refused_and_left_as_it_is() {
     let error = SqliteStore::open(&path).unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("{} has version 9, this program reads versions up to 2; run the newer program", path.display())
+        format!("{} has version 9, this program reads versions up to 3; run the newer program", path.display())
     );
-    assert!(matches!(error, StoreError::Version { found: 9, newest: 2, .. }) && !error.is_retryable());
+    assert!(matches!(error, StoreError::Version { found: 9, newest: 3, .. }) && !error.is_retryable());
     let connection = rusqlite::Connection::open(&path).unwrap();
     assert_eq!(connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).unwrap(), 9);
     drop(connection);

@@ -70,11 +70,11 @@ impl Fanout {
         Self { channels, delivery, deadline, receipts, lanes: Mutex::default(), late: Mutex::default() }
     }
 
-    /// Sends a notice, after those of its incident that are still waiting.
-    pub(crate) async fn send(&self, notice: Notice, parts: &StageParts) {
+    /// Sends a notice, after those of its incident that are still waiting; whether it is out or being sent.
+    pub(crate) async fn send(&self, notice: Notice, parts: &StageParts) -> bool {
         let incident = notice.incident_id.clone();
         self.keep([notice]);
-        self.flush(&incident, parts).await;
+        self.flush(&incident, parts).await
     }
 
     /// Tries again what no channel took.

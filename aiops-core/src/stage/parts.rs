@@ -71,8 +71,9 @@ impl StageParts {
     }
 
     /// Sends one notice; it waits for channels, never beyond their deadlines.
-    pub(crate) async fn notify(&self, notice: Notice) {
-        self.fanout.send(notice, self).await;
+    /// Tells people; whether they were, or are being told. What no channel took is tried again.
+    pub(crate) async fn notify(&self, notice: Notice) -> bool {
+        self.fanout.send(notice, self).await
     }
 
     pub(crate) fn tell(&self, event: &PipelineEvent<'_>) {

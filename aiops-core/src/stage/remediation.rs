@@ -201,8 +201,9 @@ impl Work {
         let answer = self.ask(async { self.responder.accept(&triaged, now).await }).await;
         match answer {
             Ok(Some(response)) => {
-                settled(STAGE, delivery.ack().await);
+                // Told first: a message that comes again is told again where the responder keeps no answers.
                 self.answered(triaged, response, bus).await;
+                settled(STAGE, delivery.ack().await);
             }
             Ok(None) => {
                 settled(STAGE, delivery.ack().await);
@@ -241,7 +242,7 @@ impl Work {
         Err(failure)
     }
 
-    /// Publishes an answer, notes it and tells people.
+    /// Publishes an answer, notes it, tells people, and tells the responder that they were told.
     async fn answered(&self, triaged: Triaged, response: Response, bus: &Arc<dyn EventBus>) {
         let disposition = response.disposition.as_str();
         metrics::counter!("aiops_remediation_responses_total", "disposition" => disposition).increment(1);
@@ -251,11 +252,11 @@ impl Work {
             tracing::error!(error = error_chain(&error), "the bus took no answer");
             metrics::counter!("aiops_remediation_publish_failed_total").increment(1);
         }
-        let Triaged { incident_id, event, .. } = triaged;
+        let incident_id = triaged.incident_id.clone();
         let at = response.at;
-        let boxed = Box::new(response);
+        let boxed = Box::new(response.clone());
         let entry = IncidentEntry::Responded { response: boxed.clone() };
-        self.parts.append(IncidentRecord::new(incident_id.clone(), event.service.clone(), at, entry)).await;
+        self.parts.append(IncidentRecord::new(incident_id.clone(), triaged.event.service.clone(), at, entry)).await;
         let kind = match &boxed.disposition {
             Disposition::Escalated { reason } => {
                 NoticeKind::Escalated { reason: reason.clone(), response: Some(boxed) }
@@ -268,7 +269,11 @@ impl Work {
             Disposition::Duplicate => return,
             _ => NoticeKind::Updated { triaged: None, response: Some(boxed) },
         };
-        self.parts.notify(Notice::new(incident_id, event, kind, at)).await;
+        if self.parts.notify(Notice::new(incident_id, triaged.event.clone(), kind, at)).await {
+            let now = self.parts.clock.now();
+            // A failure is counted and logged; people may be told once more.
+            let _ = self.ask(async { self.responder.told(&triaged, &response, now).await }).await;
+        }
     }
 }
 

@@ -50,7 +50,6 @@ impl Dispatcher {
             Err(error) => PolicyState::stopped(store_failed("be read", &error), now),
         };
         let verdict = policy.plan(&catalogue, triaged, &state, now);
-        self.note_loop(&verdict.plan, &identity, &state, now).await;
         let (mut disposition, plan) = (verdict.disposition, verdict.plan);
         let mut acts = disposition == Disposition::WouldExecute
             || disposition == Disposition::AwaitingApproval && policy.mode == Mode::Active;
@@ -65,6 +64,7 @@ impl Dispatcher {
             .response(response.clone());
         match self.store.open_report(&record).await {
             Ok(Opened::New) => {
+                self.note_loop(&record.plan, &identity, &state, now).await;
                 if response.is_some() {
                     self.audit_or_count(AuditEntry::decision(&record, &self.redactor)).await;
                 }
@@ -81,12 +81,14 @@ impl Dispatcher {
             // Nothing was decided that acts: a person is told, with what the plan says.
             Err(error) => {
                 let reason = store_failed("write the report down", &error);
+                // It may have been written down all the same.
+                self.note_given_up(&record.id, &reason);
                 Ok(Some(response.unwrap_or_else(|| answer(escalated(reason), plan))))
             }
         }
     }
 
-    /// A loop that was told is remembered until the anomaly has been quiet, so that it is told once.
+    /// A loop that will be told is remembered until the anomaly has been quiet, so that it is told once.
     async fn note_loop(&self, plan: &Plan, identity: &str, state: &PolicyState, now: Timestamp) {
         let Some(rule) = plan.rules.iter().find(|rule| rule.rule == "loop_guard") else { return };
         let name = loop_name(identity);

@@ -221,6 +221,7 @@ impl DispatcherBuilder {
             wake: Notify::new(),
             kept: Mutex::default(),
             given_up: Mutex::default(),
+            telling: Mutex::default(),
         })
     }
 }

@@ -10,6 +10,7 @@ mod leases;
 mod recover;
 mod settle;
 mod step;
+mod told;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -60,8 +61,9 @@ use crate::store::{EpisodeKey, RemediationStore, ReportId, StoreError};
 ///
 /// `recover` is the timer: it goes on with what waits for its time or was approved, tells what expires,
 /// and finds out what a crash left behind: what may have run is inspected and recorded as done or as
-/// unknown, never run again. The remediation stage calls it; whoever runs a dispatcher without the stage
-/// calls it at the start, from a timer, and when `woken` returns.
+/// unknown, never run again. It also gives again what was answered a minute ago and of which nobody noted, by
+/// `told`, that people were told. The remediation stage calls both; whoever runs a dispatcher without the stage
+/// calls `recover` at the start, from a timer, and when `woken` returns, and `told` for each answer.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -104,6 +106,8 @@ pub struct Dispatcher {
     kept: Mutex<HashMap<String, Leases>>,
     /// Reports that people were told of since the store failed, and why.
     given_up: Mutex<HashMap<ReportId, String>>,
+    /// Answers of this process that people are being told, and since when.
+    telling: Mutex<HashMap<ReportId, Timestamp>>,
 }
 
 /// Draws 16 random bytes.
@@ -172,18 +176,25 @@ impl Responder for Dispatcher {
             }),
         };
         counted(&response);
+        self.being_told(triaged, &response);
         Ok(response)
     }
 
     async fn accept(&self, triaged: &Triaged, now: Timestamp) -> Result<Option<Response>, RespondError> {
         let response = self.take(triaged, now).await?;
-        response.iter().for_each(counted);
+        response.iter().for_each(|response| {
+            counted(response);
+            self.being_told(triaged, response);
+        });
         Ok(response)
     }
 
     async fn finish(&self, triaged: &Triaged, now: Timestamp) -> Result<Option<Response>, RespondError> {
         let response = self.go_on(triaged, now, false).await;
-        response.iter().for_each(counted);
+        response.iter().for_each(|response| {
+            counted(response);
+            self.being_told(triaged, response);
+        });
         Ok(response)
     }
 
@@ -203,12 +214,23 @@ impl Responder for Dispatcher {
     }
 
     async fn recover(&self, now: Timestamp) -> Result<Vec<Recovered>, RespondError> {
-        let found = self.round(now).await.map_err(|error| {
+        let mut found = self.round(now).await.map_err(|error| {
             store_failed("tell what has no answer", &error);
             RespondError::retryable("recovery".into(), error)
         })?;
-        found.iter().for_each(|recovered| counted(&recovered.response));
+        found.iter().for_each(|recovered| {
+            counted(&recovered.response);
+            self.being_told(&recovered.triaged, &recovered.response);
+        });
+        found.extend(self.not_told(now).await);
         Ok(found)
+    }
+
+    async fn told(&self, triaged: &Triaged, response: &Response, now: Timestamp) -> Result<(), RespondError> {
+        self.note_told(triaged, response, now).await.map_err(|error| {
+            store_failed("note that people were told", &error);
+            RespondError::retryable(triaged.incident_id.clone(), error)
+        })
     }
 
     async fn woken(&self) {

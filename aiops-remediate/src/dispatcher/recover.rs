@@ -82,7 +82,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// What people are told of a report that waits for them: once when it begins to, once at half time.
+    /// What people are told of a report that waits for them: when it begins to, until somebody notes that they were,
+    /// and once at half time.
     async fn reminded(
         &self,
         record: &ReportRecord,
@@ -95,6 +96,10 @@ impl Dispatcher {
         }
         let approvals = self.store.approvals_of(&record.id).await.ok()?;
         let pending = approvals.iter().find(|approval| approval.state == ApprovalState::Pending)?;
+        if pending.told_at.is_none() && self.is_due(&record.id, pending.asked_at, now) {
+            metrics::counter!("aiops_dispatch_told_again_total").increment(1);
+            return Some(response);
+        }
         if now < pending.half_time() || !self.store.note_reminder(&pending.id, now).await.ok()? {
             return None;
         }

@@ -49,6 +49,9 @@ pub struct Approval {
     pub asked_at: Timestamp,
     /// From when on it can no longer be granted.
     pub expires_at: Timestamp,
+    /// When people were told that it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Timestamp>,
     /// When people were reminded of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reminded_at: Option<Timestamp>,
@@ -81,6 +84,7 @@ impl Approval {
             digest,
             asked_at,
             expires_at,
+            told_at: None,
             reminded_at: None,
             state: ApprovalState::Pending,
         }

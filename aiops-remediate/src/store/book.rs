@@ -14,7 +14,7 @@ use super::locks::Locks;
 use super::reservation::{Reservation, Reserved, Run};
 use super::types::{
     Acquired, Begun, EpisodeKey, GuardState, JournalEntry, JournalState, KillSwitch, Lease, Opened, ReportId,
-    ReportRecord, Snapshot, SnapshotQuery, StepEnd, StepKey,
+    ReportRecord, Snapshot, SnapshotQuery, StepEnd, StepKey, is_news,
 };
 use crate::mutant::mutant;
 
@@ -26,6 +26,8 @@ pub(super) const OPEN_MAX: usize = 10_000;
 pub(super) const MARKS_KEPT: usize = 20_000;
 /// Approvals of closed reports that are remembered, so that a second click is told who decided.
 pub(super) const SETTLED_KEPT: usize = 1_000;
+/// Answered reports that wait until somebody notes that people were told.
+pub(super) const UNTOLD_KEPT: usize = 10_000;
 /// Guards that stand tripped: one for each identity in a loop.
 pub(super) const GUARDS_KEPT: usize = 10_000;
 
@@ -33,10 +35,21 @@ pub(super) const GUARDS_KEPT: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub(super) enum Change {
-    /// A report was opened.
-    Report { report: Box<ReportRecord> },
+    /// A report was opened. One that is answered at once is `untold`, but for those of version 3.
+    Report {
+        report: Box<ReportRecord>,
+        #[serde(default)]
+        untold: bool,
+    },
     /// A report was answered.
-    Closed { id: ReportId, response: Response },
+    Closed {
+        id: ReportId,
+        response: Response,
+        #[serde(default)]
+        untold: bool,
+    },
+    /// People were told what became of a report.
+    Told { id: ReportId },
     /// A step began.
     Step { entry: Box<JournalEntry> },
     /// A step went on.
@@ -55,6 +68,8 @@ pub(super) enum Change {
     Approval { approval: Box<Approval> },
     /// An approval was settled.
     Settled { id: ApprovalId, settled: ApprovalState },
+    /// People were told that an approval waits.
+    Asked { id: ApprovalId, at: Timestamp },
     /// People were reminded of an approval.
     Reminded { id: ApprovalId, at: Timestamp },
     /// Tokens up to this one may have been granted.
@@ -84,6 +99,8 @@ pub(super) struct Book {
     reports: HashMap<ReportId, Report>,
     open: BTreeMap<u64, ReportRecord>,
     closed: VecDeque<ReportId>,
+    /// Answered reports that nobody was told of, as they were closed.
+    untold: VecDeque<ReportRecord>,
     steps: HashMap<StepKey, Step>,
     steps_of: HashMap<ReportId, Vec<StepKey>>,
     past: VecDeque<StepKey>,
@@ -162,7 +179,19 @@ impl Book {
 
     pub(super) fn give_back(&self, report: &ReportId, run: Run) -> Decided<()> {
         let known = *report == run.report && self.marks.iter().any(|mark| mark.same_step(&run));
-        Ok(((), known.then_some(Change::MarkReturned { run })))
+        let open = !matches!(self.reports.get(report), Some(Report::Closed(_)));
+        let no_effect = open && !self.may_have_acted(&run);
+        let returned = known && (no_effect || mutant!("mark_returned_after_effect"));
+        Ok(((), returned.then_some(Change::MarkReturned { run })))
+    }
+
+    /// Whether the step that a mark was taken for began and may have had an effect.
+    fn may_have_acted(&self, run: &Run) -> bool {
+        let keys = self.steps_of.get(&run.report).map_or(&[][..], Vec::as_slice);
+        keys.iter().any(|key| match self.steps.get(key) {
+            Some(Step::Whole(entry)) => run.is_of(&entry.request) && entry.state.may_have_acted(),
+            _ => false,
+        })
     }
 
     pub(super) fn open_report(&self, record: ReportRecord) -> Decided<Opened> {
@@ -173,13 +202,19 @@ impl Book {
                 let source = format!("{OPEN_MAX} reports are open; call recover").into();
                 Err(StoreError::Unavailable { doing: "open a report", source })
             }
-            None => Ok((Opened::New, Some(Change::Report { report: Box::new(record) }))),
+            None => {
+                let untold = record.response.as_ref().is_some_and(is_news);
+                Ok((Opened::New, Some(Change::Report { report: Box::new(record), untold })))
+            }
         }
     }
 
     pub(super) fn close_report(&self, id: ReportId, response: Response) -> Decided<bool> {
         match self.reports.get(&id) {
-            Some(Report::Open(_)) => Ok((true, Some(Change::Closed { id, response }))),
+            Some(Report::Open(_)) => {
+                let untold = is_news(&response);
+                Ok((true, Some(Change::Closed { id, response, untold })))
+            }
             Some(Report::Closed(_)) => Ok((mutant!("closed_twice"), None)),
             None => refused("close report", id, "it was never opened"),
         }
@@ -192,6 +227,15 @@ impl Book {
     pub(super) fn open_report_of(&self, id: &ReportId) -> Decided<Option<ReportRecord>> {
         let Some(Report::Open(number)) = self.reports.get(id) else { return Ok((None, None)) };
         Ok((self.open.get(number).cloned(), None))
+    }
+
+    pub(super) fn untold(&self) -> Decided<Vec<ReportRecord>> {
+        Ok((self.untold.iter().cloned().collect(), None))
+    }
+
+    pub(super) fn note_told(&self, id: ReportId) -> Decided<()> {
+        let waits = self.untold.iter().any(|record| record.id == id);
+        Ok(((), waits.then_some(Change::Told { id })))
     }
 
     pub(super) fn acquire(&mut self, key: String, holder: String, now: Timestamp, ttl: Duration) -> Decided<Acquired> {
@@ -300,6 +344,11 @@ impl Book {
         Ok((Settled::Now(Box::new(settled)), Some(Change::Settled { id, settled: state })))
     }
 
+    pub(super) fn note_asked(&self, id: ApprovalId, at: Timestamp) -> Decided<()> {
+        let first = self.approvals.get(&id).is_some_and(|known| known.told_at.is_none());
+        Ok(((), first.then_some(Change::Asked { id, at })))
+    }
+
     pub(super) fn note_reminder(&self, id: ApprovalId, at: Timestamp) -> Decided<bool> {
         let waits = |known: &Approval| known.state.is_pending() && known.reminded_at.is_none();
         let first = self.approvals.get(&id).is_some_and(waits);
@@ -336,8 +385,17 @@ impl Book {
     /// Takes a change over. It holds no decision, so that a journal reads back to the same state.
     pub(super) fn apply(&mut self, change: Change) {
         match change {
-            Change::Report { report } => self.opened_report(*report),
-            Change::Closed { id, response } => self.closed_report(id, response.disposition),
+            Change::Report { report, untold } => self.opened_report(*report, untold),
+            Change::Closed { id, response, untold } => {
+                if let (true, Some(Report::Open(number))) = (untold, self.reports.get(&id))
+                    && let Some(record) = self.open.get(number)
+                {
+                    let record = record.clone().response(Some(response.clone()));
+                    self.keep_untold(record);
+                }
+                self.closed_report(id, response.disposition);
+            }
+            Change::Told { id } => self.untold.retain(|record| record.id != id),
             Change::Step { entry } => {
                 self.locks.skip_to(entry.token);
                 self.steps_of.entry(entry.report.clone()).or_default().push(entry.key());
@@ -371,6 +429,11 @@ impl Book {
             Change::Settled { id, settled } => {
                 if let Some(approval) = self.approvals.get_mut(&id) {
                     approval.state = settled;
+                }
+            }
+            Change::Asked { id, at } => {
+                if let Some(approval) = self.approvals.get_mut(&id) {
+                    approval.told_at = Some(at);
                 }
             }
             Change::Reminded { id, at } => {
@@ -408,10 +471,21 @@ impl Book {
         }
     }
 
-    fn opened_report(&mut self, record: ReportRecord) {
+    fn keep_untold(&mut self, record: ReportRecord) {
+        self.untold.push_back(record);
+        if self.untold.len() > UNTOLD_KEPT {
+            self.untold.pop_front();
+            forgotten("untold");
+        }
+    }
+
+    fn opened_report(&mut self, record: ReportRecord, untold: bool) {
         let id = record.id.clone();
         if let Some(response) = &record.response {
             let disposition = response.disposition.clone();
+            if untold {
+                self.keep_untold(record);
+            }
             return self.closed_report(id, disposition);
         }
         self.opened = self.opened.saturating_add(1);

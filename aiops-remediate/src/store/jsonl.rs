@@ -15,9 +15,9 @@ use super::book::{Book, Change, Decided};
 use super::memory::store_of_a_book;
 use super::*;
 
-/// The version of the lines: 2 knows approvals and guards, 3 blocks of tokens. A file of a newer version is refused; an older
-/// one is read, and its next lines are those of this version.
-const VERSION: u32 = 3;
+/// The version of the lines: 2 knows approvals and guards, 3 blocks of tokens, 4 whether people were told. A file of
+/// a newer version is refused; an older one is read, and its next lines are those of this version.
+const VERSION: u32 = 4;
 
 /// The first line of a file.
 #[derive(Debug, Serialize, Deserialize)]

@@ -96,6 +96,15 @@ macro_rules! store_of_a_book {
                 self.run("read a report", move |book| book.open_report_of(&id)).await
             }
 
+            async fn untold(&self) -> Result<Vec<ReportRecord>, StoreError> {
+                self.run("list what was not told", |book| book.untold()).await
+            }
+
+            async fn note_told(&self, id: &ReportId) -> Result<(), StoreError> {
+                let id = id.clone();
+                self.run("note that people were told", move |book| book.note_told(id)).await
+            }
+
             async fn acquire(
                 &self,
                 key: &str,
@@ -159,6 +168,11 @@ macro_rules! store_of_a_book {
             async fn settle_approval(&self, id: &ApprovalId, state: &ApprovalState) -> Result<Settled, StoreError> {
                 let (id, state) = (id.clone(), state.clone());
                 self.run("settle an approval", move |book| book.settle_approval(id, state)).await
+            }
+
+            async fn note_asked(&self, id: &ApprovalId, at: Timestamp) -> Result<(), StoreError> {
+                let id = id.clone();
+                self.run("note that people were asked", move |book| book.note_asked(id, at)).await
             }
 
             async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {

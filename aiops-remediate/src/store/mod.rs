@@ -150,6 +150,10 @@ impl StoreError {
 ///   what was granted.
 /// - Reports: the first [`open_report`](Self::open_report) of an id is `New`, every other is `Known`; the
 ///   first [`close_report`](Self::close_report) says `true`, every other `false`.
+/// - **Told.** A report that is closed, as anything but a duplicate, is [`untold`](Self::untold) until [`note_told`](Self::note_told): a process
+///   that dies in between has told nobody, and another one does. At 10,000 the oldest is forgotten.
+/// - [`give_back`](Self::give_back) keeps the mark of a step that may have had an effect, and every mark of a
+///   report that is closed: a call that comes late changes nothing.
 /// - Approvals: one waits for an action on a target; the first [`settle_approval`](Self::settle_approval)
 ///   stays, whoever comes later.
 /// - All methods may be called concurrently, from several processes where the store is shared.
@@ -203,6 +207,13 @@ pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
     /// One report that has no answer yet.
     async fn open_report_of(&self, id: &ReportId) -> Result<Option<ReportRecord>, StoreError>;
 
+    /// Reports that were answered and of which nobody noted that people were told, the oldest first, each with its
+    /// response.
+    async fn untold(&self) -> Result<Vec<ReportRecord>, StoreError>;
+
+    /// Notes that people were told what became of a report.
+    async fn note_told(&self, id: &ReportId) -> Result<(), StoreError>;
+
     /// Takes the lock on a key.
     async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError>;
 
@@ -235,6 +246,9 @@ pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
 
     /// Settles an approval, unless that was done before. `state` must not be `Pending`.
     async fn settle_approval(&self, id: &ApprovalId, state: &ApprovalState) -> Result<Settled, StoreError>;
+
+    /// Notes that people were told that it waits; the first time stays.
+    async fn note_asked(&self, id: &ApprovalId, at: Timestamp) -> Result<(), StoreError>;
 
     /// Notes that people were reminded; `false` where they had been, or where it no longer waits.
     async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError>;
@@ -298,6 +312,14 @@ macro_rules! forward_store {
                 (**self).open_report_of(id).await
             }
 
+            async fn untold(&self) -> Result<Vec<ReportRecord>, StoreError> {
+                (**self).untold().await
+            }
+
+            async fn note_told(&self, id: &ReportId) -> Result<(), StoreError> {
+                (**self).note_told(id).await
+            }
+
             async fn acquire(
                 &self,
                 key: &str,
@@ -352,6 +374,10 @@ macro_rules! forward_store {
 
             async fn settle_approval(&self, id: &ApprovalId, state: &ApprovalState) -> Result<Settled, StoreError> {
                 (**self).settle_approval(id, state).await
+            }
+
+            async fn note_asked(&self, id: &ApprovalId, at: Timestamp) -> Result<(), StoreError> {
+                (**self).note_asked(id, at).await
             }
 
             async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aiops_core::time::{human, minus};
-use aiops_core::{ActionName, Target};
+use aiops_core::{ActionName, ActionRequest, Target};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,11 @@ impl Run {
     pub fn blast_radius(mut self, radius: BlastRadius) -> Self {
         self.blast_radius = Some(radius);
         self
+    }
+
+    /// Whether it was taken for this request, of the same report.
+    pub(super) fn is_of(&self, request: &ActionRequest) -> bool {
+        self.action == request.action && self.target == request.target
     }
 
     /// Whether both are of one report's action on one target: such a mark is taken once.

@@ -156,6 +156,11 @@ impl ReportRecord {
     }
 }
 
+/// Whether people are to be told of an answer: of a duplicate they were.
+pub(super) fn is_news(response: &Response) -> bool {
+    response.disposition != Disposition::Duplicate
+}
+
 /// Whether a report is new to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -343,6 +348,17 @@ pub enum JournalState {
     },
     /// It ended.
     Ended(StepEnd),
+}
+
+impl JournalState {
+    /// Whether a step that came so far may have changed something.
+    #[must_use]
+    pub fn may_have_acted(&self) -> bool {
+        match self {
+            Self::Started | Self::Ended(StepEnd::NotRun { .. } | StepEnd::AlreadyDone { .. }) => false,
+            Self::Executing { .. } | Self::Verifying { .. } | Self::Ended(_) => true,
+        }
+    }
 }
 
 /// How a step ended.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aiops_core::{
     ActionError, ActionHandler, ActionRequest, Applied, BoxError, Compensation, DetectionEvent, Inspection,
-    MemoryProbe, Outcome, Precondition, Responder, Response, Triaged, VirtualClock,
+    MemoryProbe, Outcome, Precondition, Recovered, Responder, Response, Triaged, VirtualClock,
 };
 use aiops_remediate::{
     ActionCatalogue, Approval, ApprovalAuthoriser, Dispatcher, DispatcherBuilder, MemoryAudit, MemoryStore, Mode,
@@ -143,6 +143,9 @@ impl Site {
     pub(crate) async fn tick(&self, dispatcher: &Dispatcher, second: i64) -> Vec<Response> {
         self.clock.set(at(second));
         let found = dispatcher.recover(at(second)).await.unwrap();
+        for Recovered { triaged, response, .. } in &found {
+            dispatcher.told(triaged, response, at(second)).await.unwrap();
+        }
         found.into_iter().map(|recovered| recovered.response).collect()
     }
 

@@ -94,6 +94,12 @@ impl RemediationStore for Broken {
     async fn open_report_of(&self, id: &ReportId) -> Result<Option<ReportRecord>, StoreError> {
         self.call("open_report_of", self.inner.open_report_of(id)).await
     }
+    async fn untold(&self) -> Result<Vec<ReportRecord>, StoreError> {
+        self.call("untold", self.inner.untold()).await
+    }
+    async fn note_told(&self, id: &ReportId) -> Result<(), StoreError> {
+        self.call("note_told", self.inner.note_told(id)).await
+    }
     async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError> {
         self.call("acquire", self.inner.acquire(key, holder, now, ttl)).await
     }
@@ -126,6 +132,9 @@ impl RemediationStore for Broken {
     }
     async fn settle_approval(&self, id: &ApprovalId, state: &ApprovalState) -> Result<Settled, StoreError> {
         self.call("settle_approval", self.inner.settle_approval(id, state)).await
+    }
+    async fn note_asked(&self, id: &ApprovalId, at: Timestamp) -> Result<(), StoreError> {
+        self.call("note_asked", self.inner.note_asked(id, at)).await
     }
     async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {
         self.call("note_reminder", self.inner.note_reminder(id, at)).await

@@ -33,6 +33,10 @@ faults! {
     AnswerIsForgotten => "its answer stays",
     ClosesTwice => "every other `false`",
     ClosesWhatNeverOpened => "what the contract forbids",
+    UntoldIsLost => "`untold` gives",
+    ToldAgain => "`untold` gives",
+    AskedIsLost => "`note_asked`",
+    GiveBackAfterTheEffect => "may have had an effect",
     OpenReportsNewestFirst => "`open_reports`",
     ReportIsNotFound => "`open_report_of`",
     BeginsAgainAfterItsEnd => "`Exists` from then on",
@@ -127,6 +131,10 @@ impl Faulty {
     }
 }
 
+fn mark_of(run: &Run) -> String {
+    format!("{} {} {}", run.report, run.action, run.target)
+}
+
 #[async_trait]
 impl RemediationStore for Faulty {
     async fn kill_switch(&self) -> Result<KillSwitch, StoreError> {
@@ -148,6 +156,10 @@ impl RemediationStore for Faulty {
         let mut snapshot = self.inner.snapshot(&query).await?;
         if self.has(Fault::SwitchNotInSnapshot) {
             snapshot.kill_switch = KillSwitch::default();
+        }
+        if self.has(Fault::GiveBackAfterTheEffect) {
+            let returned = self.seen.lock().unwrap();
+            snapshot.runs.retain(|run| !returned.contains(&mark_of(run)));
         }
         if self.has(Fault::EndGoesBack) {
             snapshot.resolved_at = *self.resolved.lock().unwrap();
@@ -212,6 +224,12 @@ impl RemediationStore for Faulty {
     async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
         match self.fault {
             Fault::GiveBackLost => Ok(()),
+            Fault::GiveBackAfterTheEffect => {
+                if *report == run.report {
+                    self.seen.lock().unwrap().insert(mark_of(run));
+                }
+                self.inner.give_back(report, run).await
+            }
             Fault::GiveBackNeedsTheTime => {
                 let episode = EpisodeKey::of(&super::event(1, "cart", &[], run.at));
                 let query = SnapshotQuery::new(episode, "", vec![], Timestamp::UNIX_EPOCH).all(true);
@@ -252,6 +270,14 @@ impl RemediationStore for Faulty {
 
     async fn open_report_of(&self, id: &ReportId) -> Result<Option<ReportRecord>, StoreError> {
         if self.has(Fault::ReportIsNotFound) { Ok(None) } else { self.inner.open_report_of(id).await }
+    }
+
+    async fn untold(&self) -> Result<Vec<ReportRecord>, StoreError> {
+        if self.has(Fault::UntoldIsLost) { Ok(Vec::new()) } else { self.inner.untold().await }
+    }
+
+    async fn note_told(&self, id: &ReportId) -> Result<(), StoreError> {
+        if self.has(Fault::ToldAgain) { Ok(()) } else { self.inner.note_told(id).await }
     }
 
     async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError> {
@@ -410,6 +436,10 @@ impl RemediationStore for Faulty {
             }
             settled => settled,
         })
+    }
+
+    async fn note_asked(&self, id: &ApprovalId, at: Timestamp) -> Result<(), StoreError> {
+        if self.has(Fault::AskedIsLost) { Ok(()) } else { self.inner.note_asked(id, at).await }
     }
 
     async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {

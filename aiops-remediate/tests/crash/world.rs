@@ -26,7 +26,7 @@ use crate::common::{at, event, once_free, triaged};
 
 /// How long a lock lasts here, and how long after a death the next process looks.
 const LOCK: Duration = Duration::from_secs(350);
-pub(crate) const BEYOND_THE_LOCK: Duration = Duration::from_secs(700);
+const BEYOND_THE_LOCK: Duration = Duration::from_secs(700);
 /// Of these rounds of recovery the last is later than any approval and than an hour of failing inspections.
 const ROUNDS: usize = 6;
 
@@ -53,12 +53,20 @@ impl Outside {
     }
 }
 
+/// Where a world's store is.
+enum Place {
+    /// In a process' memory or on a server, which do not die with it.
+    Shared(Arc<dyn RemediationStore>, Arc<MemoryAudit>),
+    /// In files of this folder.
+    Files(Kind, PathBuf),
+}
+
 /// All that a process leaves behind when it dies.
 pub(crate) struct World {
     pub(crate) outside: Arc<Outside>,
-    kind: Kind,
-    folder: PathBuf,
-    memory: (Arc<MemoryStore>, Arc<MemoryAudit>),
+    place: Place,
+    /// The store ends locks by a clock of its own.
+    own_clock: bool,
     policy: Policy,
     /// What the bus delivers again: every report that was sent.
     sent: Mutex<Vec<Triaged>>,
@@ -68,6 +76,24 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(kind: Kind, folder: &str, policy: Policy) -> Self {
+        if !kind.is_on_disk() {
+            return Self::at(Place::Shared(Arc::new(MemoryStore::default()), Arc::default()), false, policy);
+        }
+        // A process dies here, not the machine: what is synced plays no part, so the files may be in memory.
+        let shared = PathBuf::from("/dev/shm");
+        let base = if shared.is_dir() { shared } else { PathBuf::from(env!("CARGO_TARGET_TMPDIR")) };
+        let folder = base.join(format!("aiops-crash-{}-{folder}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Self::at(Place::Files(kind, folder), false, policy)
+    }
+
+    /// Over an empty store of a server, which ends locks by its own clock.
+    #[cfg(feature = "redis")]
+    pub(crate) fn on_a_server(store: Arc<dyn RemediationStore>, policy: Policy) -> Self {
+        Self::at(Place::Shared(store, Arc::default()), true, policy)
+    }
+
+    fn at(place: Place, own_clock: bool, policy: Policy) -> Self {
         let outside = Arc::new(Outside {
             clock: VirtualClock::new(at(0)),
             probe: MemoryProbe::default(),
@@ -76,32 +102,38 @@ impl World {
         for number in ["precondition", "verification", "share"] {
             outside.probe.set(number, 1.0);
         }
-        // A process dies here, not the machine: what is synced plays no part, so the files may be in memory.
-        let shared = PathBuf::from("/dev/shm");
-        let base = if shared.is_dir() { shared } else { PathBuf::from(env!("CARGO_TARGET_TMPDIR")) };
-        let folder = base.join(format!("aiops-crash-{}-{folder}", std::process::id()));
-        if kind.is_on_disk() {
-            fs::create_dir_all(&folder).unwrap();
-        }
-        let (memory, sent, told) = Default::default();
-        Self { outside, kind, folder, memory, policy, sent, told }
+        let (sent, told) = Default::default();
+        Self { outside, place, own_clock, policy, sent, told }
     }
 
     fn store(&self) -> Arc<dyn RemediationStore> {
-        if self.kind.is_on_disk() { self.kind.open(&self.folder) } else { Arc::<MemoryStore>::clone(&self.memory.0) }
+        match &self.place {
+            Place::Shared(store, _) => Arc::clone(store),
+            Place::Files(kind, folder) => kind.open(folder),
+        }
     }
 
     fn audit(&self) -> Arc<dyn AuditLog> {
-        match self.kind {
-            Kind::Memory => Arc::<MemoryAudit>::clone(&self.memory.1),
-            _ => Arc::new(once_free(|| FileAudit::open(self.folder.join("audit.jsonl")))),
+        match &self.place {
+            Place::Shared(_, audit) => Arc::<MemoryAudit>::clone(audit),
+            Place::Files(_, folder) => Arc::new(once_free(|| FileAudit::open(folder.join("audit.jsonl")))),
         }
     }
 
     fn audit_text(&self) -> Vec<u8> {
-        match self.kind {
-            Kind::Memory => self.memory.1.text().into_bytes(),
-            _ => fs::read(self.folder.join("audit.jsonl")).unwrap(),
+        match &self.place {
+            Place::Shared(_, audit) => audit.text().into_bytes(),
+            Place::Files(_, folder) => fs::read(folder.join("audit.jsonl")).unwrap(),
+        }
+    }
+
+    /// Time passes until every lock of a dead process is over.
+    pub(crate) async fn beyond_the_locks(&self) {
+        self.outside.clock.advance(BEYOND_THE_LOCK);
+        if let (true, Place::Shared(store, _)) = (self.own_clock, &self.place) {
+            for lease in store.leases(self.outside.clock.now()).await.unwrap() {
+                store.force_release(&lease.key).await.unwrap();
+            }
         }
     }
 
@@ -131,7 +163,7 @@ impl World {
         let process = self.start("mender", OneFailpoint::none());
         let sent = self.sent.lock().unwrap().clone();
         for _ in 0..ROUNDS {
-            self.outside.clock.advance(BEYOND_THE_LOCK);
+            self.beyond_the_locks().await;
             process.recover().await;
             for triaged in &sent {
                 process.respond(triaged).await;
@@ -144,6 +176,9 @@ impl World {
         }
         if !store.pending_approvals().await.unwrap().is_empty() {
             return Err("an approval still waits".to_owned());
+        }
+        if !store.untold().await.unwrap().is_empty() {
+            return Err("an answer still waits to be told".to_owned());
         }
         let held = store.leases(self.outside.clock.now()).await.unwrap();
         if !held.is_empty() {
@@ -214,7 +249,9 @@ struct Audited {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        if let Place::Files(_, folder) = &self.place {
+            let _ = fs::remove_dir_all(folder);
+        }
     }
 }
 
@@ -260,11 +297,12 @@ impl Process<'_> {
         }
     }
 
-    fn tell(&self, triaged: &Triaged, response: &Response) {
+    async fn tell(&self, triaged: &Triaged, response: &Response) {
         if !matches!(response.disposition, Disposition::AwaitingApproval | Disposition::Duplicate) {
             let mut told = self.world.told.lock().unwrap();
             told.entry(ReportId::of(triaged)).or_default().push(response.disposition.clone());
         }
+        let _ = self.dispatcher.told(triaged, response, self.now()).await;
     }
 
     /// As the remediation stage delivers a report; what has to be verified is left to `recover`. An error is
@@ -277,13 +315,13 @@ impl Process<'_> {
             accepted => accepted,
         };
         if let Ok(Some(response)) = answer {
-            self.tell(triaged, &response);
+            self.tell(triaged, &response).await;
         }
     }
 
     pub(crate) async fn recover(&self) {
         for recovered in self.dispatcher.recover(self.now()).await.unwrap_or_default() {
-            self.tell(&recovered.triaged, &recovered.response);
+            self.tell(&recovered.triaged, &recovered.response).await;
         }
     }
 

@@ -41,7 +41,7 @@ struct Ran {
     hash: u64,
     crashes: u64,
     effects: u64,
-    untold: u64,
+    told_again: u64,
     faults: BTreeMap<Fault, u64>,
     dispositions: BTreeMap<&'static str, u64>,
     outcomes: BTreeMap<&'static str, u64>,
@@ -106,7 +106,7 @@ fn run(seed: u64, traced: bool) -> Ran {
             hash: inner.hash,
             crashes: inner.crashes,
             effects: inner.seen.effects,
-            untold: inner.seen.untold,
+            told_again: inner.seen.told_again,
             faults: std::mem::take(&mut inner.faults),
             dispositions: std::mem::take(&mut inner.seen.dispositions),
             outcomes: std::mem::take(&mut inner.seen.outcomes),
@@ -147,7 +147,7 @@ fn whatever_fails_each_action_runs_at_most_once_and_each_report_ends() {
     let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
     let keep = number("SIM_FAILURES").and_then(|keep| usize::try_from(keep).ok()).unwrap_or(1);
     let mut failures = Vec::new();
-    let (mut crashes, mut effects, mut untold) = (0, 0, 0);
+    let (mut crashes, mut effects, mut told_again) = (0, 0, 0);
     let mut fired: BTreeMap<Fault, u64> = BTreeMap::new();
     let (mut dispositions, mut outcomes) = (BTreeMap::new(), BTreeMap::new());
     for seed in 1..=seeds {
@@ -160,7 +160,7 @@ fn whatever_fails_each_action_runs_at_most_once_and_each_report_ends() {
         }
         crashes += ran.crashes;
         effects += ran.effects;
-        untold += ran.untold;
+        told_again += ran.told_again;
         for (fault, times) in ran.faults {
             *fired.entry(fault).or_default() += u64::from(times > 0);
         }
@@ -178,7 +178,7 @@ fn whatever_fails_each_action_runs_at_most_once_and_each_report_ends() {
     }
     println!("dispositions {dispositions:?}");
     println!("outcomes {outcomes:?}");
-    println!("reports whose process died between closing and telling: {untold}");
+    println!("answers that were told once more: {told_again}");
     let reached = |all: &BTreeMap<&'static str, u64>, names: &[&str]| {
         names.iter().all(|name| seeds < ENOUGH || all.contains_key(name))
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aiops_core::plugin::guarded;
 use aiops_core::time::plus;
-use aiops_core::{Clock, DetectionEvent, Responder, Triaged};
+use aiops_core::{Clock, DetectionEvent, Responder, Response, Triaged};
 use aiops_remediate::{Dispatcher, EpisodeKey, MemoryStore, ReportId};
 
 use super::checks;
@@ -13,7 +13,7 @@ use super::faults::Fault;
 use super::plugins::{Acts, Audit, Numbers, OnCall};
 use super::store::FarStore;
 use super::story;
-use super::world::{Inner, MINUTE, SECOND, World};
+use super::world::{Inner, MINUTE, ProcessClock, SECOND, World, turn};
 
 /// The stage waits so long for an answer.
 const DEADLINE: Duration = Duration::from_secs(240);
@@ -68,8 +68,7 @@ async fn timer(world: World, process: usize, dispatcher: Arc<Dispatcher>) {
             }
         };
         for recovered in found {
-            let id = ReportId::of(&recovered.triaged);
-            world.with(|inner| checks::told(inner, &id, &recovered.response));
+            tell(&world, &clock, &dispatcher, &recovered.triaged, &recovered.response).await;
         }
         let every =
             Duration::from_secs(world.with(|inner| if inner.now < super::world::QUIET_FROM { 30 } else { 120 }));
@@ -142,6 +141,15 @@ async fn carry(world: World, number: u64, message: Message, after: i64) {
     }
 }
 
+/// People are told, and then the dispatcher is told that they were.
+async fn tell(world: &World, clock: &ProcessClock, dispatcher: &Dispatcher, triaged: &Triaged, response: &Response) {
+    turn().await;
+    world.with(|inner| checks::told(inner, &ReportId::of(triaged), response));
+    turn().await;
+    let now = clock.now();
+    let _ = guarded(clock, plus(now, DEADLINE), dispatcher.told(triaged, response, now)).await;
+}
+
 fn ack(world: &World, number: u64) {
     world.with(|inner| inner.unacked.remove(&number));
 }
@@ -165,15 +173,15 @@ async fn deliver(world: World, process: usize, dispatcher: Arc<Dispatcher>, numb
             let id = ReportId::of(&triaged);
             match guarded(&clock, by, dispatcher.accept(&triaged, now)).await {
                 Ok(Ok(Some(response))) => {
+                    tell(&world, &clock, &dispatcher, &triaged, &response).await;
                     ack(&world, number);
-                    world.with(|inner| checks::told(inner, &id, &response));
                 }
                 Ok(Ok(None)) => {
                     world.with(|inner| checks::accepted(inner, &id));
                     ack(&world, number);
                     let now = clock.now();
                     match guarded(&clock, plus(now, DEADLINE), dispatcher.finish(&triaged, now)).await {
-                        Ok(Ok(Some(response))) => world.with(|inner| checks::told(inner, &id, &response)),
+                        Ok(Ok(Some(response))) => tell(&world, &clock, &dispatcher, &triaged, &response).await,
                         Ok(_) => {}
                         Err(_) => late(),
                     }

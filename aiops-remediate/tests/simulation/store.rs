@@ -220,6 +220,14 @@ impl RemediationStore for FarStore {
         read!(self, open_report_of(id))
     }
 
+    async fn untold(&self) -> Result<Vec<ReportRecord>, StoreError> {
+        read!(self, untold())
+    }
+
+    async fn note_told(&self, id: &ReportId) -> Result<(), StoreError> {
+        write!(self, note_told(id), |_: &mut Inner, (): &()| {})
+    }
+
     async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError> {
         write!(self, acquire(key, holder, now, ttl), move |inner: &mut Inner, acquired: &Acquired| {
             checks::acquired(inner, now, acquired);
@@ -288,6 +296,10 @@ impl RemediationStore for FarStore {
         write!(self, settle_approval(id, state), |inner: &mut Inner, settled: &Settled| {
             checks::approval_settled(inner, settled);
         })
+    }
+
+    async fn note_asked(&self, id: &ApprovalId, time: Timestamp) -> Result<(), StoreError> {
+        write!(self, note_asked(id, time), |_: &mut Inner, (): &()| {})
     }
 
     async fn note_reminder(&self, id: &ApprovalId, time: Timestamp) -> Result<bool, StoreError> {

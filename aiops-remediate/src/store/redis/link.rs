@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::store::book::forgotten;
 
 /// What may be forgotten, as the metric names it.
-const FORGOTTEN: [&str; 6] = ["report", "step", "approval", "resolved", "mark", "guard"];
+const FORGOTTEN: [&str; 7] = ["report", "untold", "step", "approval", "resolved", "mark", "guard"];
 
 pub(super) struct Link {
     manager: ConnectionManager,

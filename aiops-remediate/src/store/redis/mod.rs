@@ -15,7 +15,9 @@ use jiff::Timestamp;
 
 pub use self::finding::RedisFinding;
 use self::link::{Link, unavailable};
-use self::records::{HeldBy, after, approval, approvals, entries, held, json, marks, milliseconds, sortable, step_of};
+use self::records::{
+    HeldBy, after, approval, approvals, entries, held, json, marks, milliseconds, news, sortable, step_of,
+};
 use super::book::{OPEN_MAX, refused};
 use super::*;
 
@@ -190,7 +192,8 @@ impl RemediationStore for RedisStore {
 
     async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
         if *report == run.report {
-            self.link.call("give a mark back", "give_back", &[&step_of(run)?]).await?;
+            let place = format!("{}|{}|", run.action, run.target);
+            self.link.call("give a mark back", "give_back", &[&step_of(run)?, report.as_str(), &place]).await?;
         }
         Ok(())
     }
@@ -198,8 +201,11 @@ impl RemediationStore for RedisStore {
     async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {
         const DOING: &str = "open a report";
         let id = record.id.as_str();
-        let answered = record.response.as_ref().map(|response| json(&response.disposition)).transpose()?;
-        let arguments = [id, &json(record)?, &answered.unwrap_or_default()];
+        let (response, disposition) = match &record.response {
+            Some(response) => (news(response)?, json(&response.disposition)?),
+            None => Default::default(),
+        };
+        let arguments = [id, &json(record)?, &response, &disposition];
         let mut answer = self.link.call(DOING, "open_report", &arguments).await?;
         match answer.text()?.as_str() {
             "new" => Ok(Opened::New),
@@ -210,7 +216,7 @@ impl RemediationStore for RedisStore {
     }
 
     async fn close_report(&self, id: &ReportId, response: &Response) -> Result<bool, StoreError> {
-        let arguments = [id.as_str(), &json(&response.disposition)?];
+        let arguments = [id.as_str(), &news(response)?, &json(&response.disposition)?];
         match self.link.call("close a report", "close_report", &arguments).await?.text()?.as_str() {
             "now" => Ok(true),
             "before" => Ok(false),
@@ -230,6 +236,21 @@ impl RemediationStore for RedisStore {
     async fn open_report_of(&self, id: &ReportId) -> Result<Option<ReportRecord>, StoreError> {
         let record = self.link.call("read a report", "open_report_of", &[id.as_str()]).await?.next();
         record.map(|record| link::parse("report", id.as_str(), &record)).transpose()
+    }
+
+    async fn untold(&self) -> Result<Vec<ReportRecord>, StoreError> {
+        let mut answer = self.link.call("list what was not told", "untold", &[]).await?;
+        let mut reports = Vec::new();
+        while !answer.is_empty() {
+            let record: ReportRecord = link::parse("untold", "", &answer.text()?)?;
+            let response = link::parse("untold_answer", record.id.as_str(), &answer.text()?)?;
+            reports.push(record.response(Some(response)));
+        }
+        Ok(reports)
+    }
+
+    async fn note_told(&self, id: &ReportId) -> Result<(), StoreError> {
+        self.link.call("note that people were told", "note_told", &[id.as_str()]).await.map(drop)
     }
 
     async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError> {
@@ -353,6 +374,11 @@ impl RemediationStore for RedisStore {
             "before" => Ok(Settled::Before(Box::new(approval(&mut answer)?))),
             _ => refused("settle approval", id, "there is none of this name"),
         }
+    }
+
+    async fn note_asked(&self, id: &ApprovalId, at: Timestamp) -> Result<(), StoreError> {
+        let arguments = [id.as_str(), &at.to_string()];
+        self.link.call("note that people were asked", "note_asked", &arguments).await.map(drop)
     }
 
     async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {

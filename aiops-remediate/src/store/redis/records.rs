@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aiops_core::Response;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +10,15 @@ use super::link::{Answer, corrupt, halves, parse, unavailable};
 use crate::store::StoreError;
 use crate::store::approval::{Approval, ApprovalState};
 use crate::store::reservation::Run;
-use crate::store::types::{JournalEntry, Lease};
+use crate::store::types::{JournalEntry, Lease, is_news};
 
 pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| unavailable("write a record", error))
+}
+
+/// An answer that people are to be told, else nothing.
+pub(super) fn news(response: &Response) -> Result<String, StoreError> {
+    if is_news(response) { json(response) } else { Ok(String::new()) }
 }
 
 /// Of whom a lock is, by the clock of that process.
@@ -84,7 +90,7 @@ pub(super) fn entries(mut answer: Answer) -> Result<Vec<JournalEntry>, StoreErro
     Ok(entries)
 }
 
-/// The next approval of an answer: as it was asked for, what became of it, when people were reminded.
+/// The next approval of an answer: as it was asked for, what became of it, when people were told of it and reminded.
 pub(super) fn approval(answer: &mut Answer) -> Result<Approval, StoreError> {
     let id = answer.text()?;
     let mut approval: Approval = parse("approval", &id, &answer.text()?)?;
@@ -92,9 +98,12 @@ pub(super) fn approval(answer: &mut Answer) -> Result<Approval, StoreError> {
         Some(state) => parse("approval_state", &id, &state)?,
         None => ApprovalState::Pending,
     };
-    if let Some(at) = answer.next() {
-        approval.reminded_at = Some(at.parse().map_err(|error: jiff::Error| corrupt("approval_reminded", &id, error))?);
-    }
+    let mut time = |table| {
+        let at = answer.next().map(|at| at.parse().map_err(|error: jiff::Error| corrupt(table, &id, error)));
+        at.transpose()
+    };
+    approval.told_at = time("approval_told")?;
+    approval.reminded_at = time("approval_reminded")?;
     Ok(approval)
 }
 

@@ -3,7 +3,7 @@
 -- forgotten in it, separated by blanks. JSON comes and goes as it is: it is never written anew here.
 
 local PAST_KEPT, MARKS_KEPT, SETTLED_KEPT, GUARDS_KEPT = 100000, 20000, 1000, 10000
-local OPEN_MAX = 10000
+local OPEN_MAX, UNTOLD_KEPT = 10000, 10000
 
 local gone = {}
 local function key(name) return KEYS[1] .. ':' .. name end
@@ -116,7 +116,22 @@ function ops.take_marks(version, ...)
   return { 'taken' }
 end
 
-function ops.give_back(step)
+local function is_closed(report) return call('HEXISTS', 'closed', report) == 1 end
+
+-- Whether a report's step, whose name begins with `place`, began and may have had an effect.
+local function may_have_acted(report, place)
+  for _, step in ipairs(call('LRANGE', 'steps_of:' .. report, 0, -1)) do
+    if string.sub(step, 1, #place) == place then
+      local state = cjson.decode(call('HGET', 'step_state', step))
+      local harmless = state.state == 'started' or state['end'] == 'not_run' or state['end'] == 'already_done'
+      if not harmless then return true end
+    end
+  end
+  return false
+end
+
+function ops.give_back(step, report, place)
+  if is_closed(report) or may_have_acted(report, place) then return {} end
   if drop_mark(step) == 1 then
     call('ZREM', 'marks_order', step)
     call('INCR', 'marks_version')
@@ -125,8 +140,6 @@ function ops.give_back(step)
 end
 
 -- Reports.
-
-local function is_closed(report) return call('HEXISTS', 'closed', report) == 1 end
 
 -- Keeps of a closed report's ended steps only what `begin` needs.
 local function shrink(report)
@@ -147,12 +160,24 @@ end
 local function forget_approval(id)
   local place = call('HGET', 'approval_place', id)
   if place and call('HGET', 'waiting', place) == id then call('HDEL', 'waiting', place) end
-  for _, name in ipairs({ 'approval', 'approval_place', 'approval_state', 'approval_reminded' }) do
+  for _, name in ipairs({ 'approval', 'approval_place', 'approval_state', 'approval_told', 'approval_reminded' }) do
     call('HDEL', name, id)
   end
 end
 
-local function close(report, disposition)
+local function forget_untold(report)
+  call('HDEL', 'untold', report)
+  call('HDEL', 'untold_answer', report)
+end
+
+-- An answer that is no news comes without its text.
+local function close(report, record, response, disposition)
+  if response ~= '' then
+    call('HSET', 'untold', report, record)
+    call('HSET', 'untold_answer', report, response)
+    call('ZADD', 'untold_order', next_number(), report)
+    trim('untold_order', UNTOLD_KEPT, 'untold', forget_untold)
+  end
   call('HDEL', 'report', report)
   call('ZREM', 'open', report)
   call('HSET', 'closed', report, disposition)
@@ -165,12 +190,12 @@ local function close(report, disposition)
   trim('closed_order', PAST_KEPT, 'report', function(old) call('HDEL', 'closed', old) end)
 end
 
-function ops.open_report(report, record, disposition)
+function ops.open_report(report, record, response, disposition)
   local closed = call('HGET', 'closed', report)
   if closed then return { 'closed', closed } end
   if call('HEXISTS', 'report', report) == 1 then return { 'open' } end
   if disposition ~= '' then
-    close(report, disposition)
+    close(report, record, response, disposition)
     return { 'new' }
   end
   if call('ZCARD', 'open') >= OPEN_MAX then return { 'full' } end
@@ -179,9 +204,10 @@ function ops.open_report(report, record, disposition)
   return { 'new' }
 end
 
-function ops.close_report(report, disposition)
-  if call('HEXISTS', 'report', report) == 1 then
-    close(report, disposition)
+function ops.close_report(report, response, disposition)
+  local record = call('HGET', 'report', report)
+  if record then
+    close(report, record, response, disposition)
     return { 'now' }
   end
   if is_closed(report) then return { 'before' } end
@@ -191,6 +217,23 @@ end
 function ops.open_reports() return values('report', call('ZRANGE', 'open', 0, -1)) end
 
 function ops.open_report_of(report) return { call('HGET', 'report', report) } end
+
+-- Each with its answer.
+function ops.untold()
+  local found = {}
+  for _, report in ipairs(call('ZRANGE', 'untold_order', 0, -1)) do
+    for _, name in ipairs({ 'untold', 'untold_answer' }) do
+      found[#found + 1] = call('HGET', name, report)
+    end
+  end
+  return found
+end
+
+function ops.note_told(report)
+  call('ZREM', 'untold_order', report)
+  forget_untold(report)
+  return {}
+end
 
 -- Locks.
 
@@ -329,10 +372,10 @@ function ops.steps_of(report) return entries(call('LRANGE', 'steps_of:' .. repor
 
 -- Approvals.
 
--- As it was asked for, what became of it, when people were reminded.
+-- As it was asked for, what became of it, when people were told of it and reminded.
 local function add_approval(found, id)
   found[#found + 1] = id
-  for _, name in ipairs({ 'approval', 'approval_state', 'approval_reminded' }) do
+  for _, name in ipairs({ 'approval', 'approval_state', 'approval_told', 'approval_reminded' }) do
     found[#found + 1] = call('HGET', name, id)
   end
   return found
@@ -356,6 +399,11 @@ function ops.settle_approval(id, state)
   local first = call('HSETNX', 'approval_state', id, state) == 1
   if first then call('HDEL', 'waiting', call('HGET', 'approval_place', id)) end
   return add_approval({ first and 'now' or 'before' }, id)
+end
+
+function ops.note_asked(id, at)
+  if call('HEXISTS', 'approval', id) == 1 then call('HSETNX', 'approval_told', id, at) end
+  return {}
 end
 
 function ops.note_reminder(id, at)

@@ -63,6 +63,12 @@ pub(super) fn settle(connection: &Connection, id: &ApprovalId, state: &ApprovalS
     Ok(Settled::Now(Box::new(approval)))
 }
 
+pub(super) fn note_asked(connection: &Connection, id: &ApprovalId, at: Timestamp) -> Result<(), Fault> {
+    let Some(mut approval) = one(connection, id)?.filter(|approval| approval.told_at.is_none()) else { return Ok(()) };
+    approval.told_at = Some(at);
+    write(connection, &approval)
+}
+
 pub(super) fn note_reminder(connection: &Connection, id: &ApprovalId, at: Timestamp) -> Result<bool, Fault> {
     let waits = |approval: &Approval| approval.state.is_pending() && approval.reminded_at.is_none();
     let Some(mut approval) = one(connection, id)?.filter(waits) else { return Ok(false) };

@@ -10,7 +10,8 @@ use super::StoreError;
 /// In a file's header: it is a store of this library ("aiop").
 const APPLICATION_ID: i32 = 0x6169_6f70;
 /// Each brings a file from the version before to its own, counted from 1.
-pub(super) const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+pub(super) const MIGRATIONS: [&str; 3] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// Statements that are kept ready; there are about 50.
 const STATEMENTS: usize = 64;
 const OPENING: &str = "open the store";

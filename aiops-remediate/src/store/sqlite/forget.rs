@@ -2,18 +2,23 @@
 
 use rusqlite::Connection;
 
-use crate::store::book::{GUARDS_KEPT, MARKS_KEPT, PAST_KEPT, SETTLED_KEPT, forgotten};
+use crate::store::book::{GUARDS_KEPT, MARKS_KEPT, PAST_KEPT, SETTLED_KEPT, UNTOLD_KEPT, forgotten};
 
 /// Calls between two looks for what is old: by so many records a table may be longer than its bound.
 const EVERY: usize = 256;
 
 /// What is forgotten, by its name in the metric: the statement, and how many records stay. Numbers of the
-/// first four have no holes but at their end.
-const RULES: [(&str, &str, usize); 6] = [
+/// others than `untold`, `mark` and `guard` have no holes but at their end.
+const RULES: [(&str, &str, usize); 7] = [
     (
         "report",
         "DELETE FROM reports WHERE closed <= (SELECT max(closed) FROM reports WHERE closed IS NOT NULL) - ?1",
         PAST_KEPT,
+    ),
+    (
+        "untold",
+        "DELETE FROM untold WHERE number <= (SELECT number FROM untold ORDER BY number DESC LIMIT 1 OFFSET ?1)",
+        UNTOLD_KEPT,
     ),
     ("step", "DELETE FROM steps WHERE past <= (SELECT max(past) FROM steps WHERE past IS NOT NULL) - ?1", PAST_KEPT),
     (

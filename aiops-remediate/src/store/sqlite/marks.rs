@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::rows::{Record, all, change, first};
-use super::{Fault, reports};
+use super::{Fault, reports, steps};
 use crate::store::reservation::{Reservation, Reserved, Run};
 use crate::store::types::{EpisodeKey, GuardState, KillSwitch, ReportId, Snapshot, SnapshotQuery};
 
@@ -57,7 +57,12 @@ pub(super) fn reserve(connection: &Connection, reservation: &Reservation) -> Res
 }
 
 pub(super) fn give_back(connection: &Connection, report: &ReportId, run: &Run) -> Result<(), Fault> {
-    if *report == run.report {
+    if *report == run.report
+        && reports::is_closed(connection, report)? != Some(true)
+        && !steps::of_report(connection, report)?
+            .iter()
+            .any(|entry| run.is_of(&entry.request) && entry.state.may_have_acted())
+    {
         let sql = "DELETE FROM marks WHERE report = ?1 AND action = ?2 AND target = ?3";
         change(connection, sql, params![report.as_str(), run.action.as_str(), target(run)?])?;
     }

@@ -158,6 +158,15 @@ impl RemediationStore for SqliteStore {
         self.queue.call("read a report", move |file| reports::open_one(file, &id)).await
     }
 
+    async fn untold(&self) -> Result<Vec<ReportRecord>, StoreError> {
+        self.queue.call("list what was not told", reports::untold).await
+    }
+
+    async fn note_told(&self, id: &ReportId) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.queue.call("note that people were told", move |file| reports::note_told(file, &id)).await
+    }
+
     async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError> {
         loop {
             let block = {
@@ -217,6 +226,11 @@ impl RemediationStore for SqliteStore {
     async fn settle_approval(&self, id: &ApprovalId, state: &ApprovalState) -> Result<Settled, StoreError> {
         let (id, state) = (id.clone(), state.clone());
         self.queue.call("settle an approval", move |file| approvals::settle(file, &id, &state)).await
+    }
+
+    async fn note_asked(&self, id: &ApprovalId, at: Timestamp) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.queue.call("note that people were asked", move |file| approvals::note_asked(file, &id, at)).await
     }
 
     async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {

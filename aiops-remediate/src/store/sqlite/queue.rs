@@ -2,6 +2,7 @@
 //! into the next transaction together, so that many callers share one sync.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode};
@@ -72,8 +73,7 @@ impl Queue {
             let answering = Answering(Some(Arc::clone(self)));
             drop(tokio::task::spawn_blocking(move || answering.run()));
         }
-        let ended =
-            |_| StoreError::Unavailable { doing, source: "the call was lost with the transaction of another".into() };
+        let ended = |_| StoreError::Unavailable { doing, source: "the call ended without an answer".into() };
         told.await.map_err(ended)?
     }
 
@@ -104,8 +104,18 @@ impl Queue {
         let committed = in_transaction(connection, |connection| {
             for job in batch {
                 run(connection, "SAVEPOINT call")?;
-                let (kept, tell) = job(connection);
-                tells.push(tell);
+                // A panic loses its own call, which is told when its answer is dropped, and no other one.
+                let kept = match catch_unwind(AssertUnwindSafe(|| job(connection))) {
+                    Ok((kept, tell)) => {
+                        tells.push(tell);
+                        kept
+                    }
+                    Err(_) => {
+                        metrics::counter!("aiops_invariant_broken_total", "where" => "sqlite").increment(1);
+                        tracing::error!("a call of the remediation store panicked; nothing of it was written");
+                        false
+                    }
+                };
                 if !kept {
                     run(connection, "ROLLBACK TO call")?;
                 }

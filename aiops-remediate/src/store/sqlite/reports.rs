@@ -7,12 +7,14 @@ use super::rows::{Record, all, change, first, number};
 use super::{Fault, approvals, steps};
 use crate::store::StoreError;
 use crate::store::book::{OPEN_MAX, refused};
-use crate::store::types::{Opened, ReportId, ReportRecord};
+use crate::store::types::{Opened, ReportId, ReportRecord, is_news};
 
 const TABLE: &str = "reports";
 pub(super) const NEXT_CLOSED: &str = "SELECT coalesce(max(closed), 0) + 1 FROM reports WHERE closed IS NOT NULL";
 pub(super) const OPEN_BEFORE: &str = "SELECT count(*) FROM reports WHERE closed IS NULL AND number < ?1";
 pub(super) const OPEN: &str = "SELECT id, record FROM reports WHERE closed IS NULL ORDER BY number";
+pub(super) const UNTOLD: &str = "SELECT reports.id, record, response FROM untold \
+    JOIN reports ON reports.id = untold.report ORDER BY untold.number";
 
 fn next_closed(connection: &Connection) -> Result<i64, Fault> {
     number(connection, NEXT_CLOSED, [])
@@ -50,6 +52,9 @@ pub(super) fn open(connection: &Connection, record: &ReportRecord) -> Result<Ope
     let closed = response.is_some().then(|| next_closed(connection)).transpose()?;
     let sql = "INSERT INTO reports (id, record, response, closed) VALUES (?1, ?2, ?3, ?4)";
     change(connection, sql, params![record.id.as_str(), serde_json::to_string(record)?, response, closed])?;
+    if record.response.as_ref().is_some_and(is_news) {
+        to_tell(connection, &record.id)?;
+    }
     Ok(Opened::New)
 }
 
@@ -62,6 +67,9 @@ pub(super) fn close(connection: &Connection, id: &ReportId, response: &Response)
             change(connection, sql, params![id.as_str(), serde_json::to_string(response)?, next_closed(connection)?])?;
             steps::report_closed(connection, id)?;
             approvals::report_closed(connection, id)?;
+            if is_news(response) {
+                to_tell(connection, id)?;
+            }
             Ok(true)
         }
     }
@@ -74,6 +82,18 @@ pub(super) fn open_ones(connection: &Connection) -> Result<Vec<ReportRecord>, Fa
 pub(super) fn open_one(connection: &Connection, id: &ReportId) -> Result<Option<ReportRecord>, Fault> {
     let sql = "SELECT id, record FROM reports WHERE id = ?1 AND closed IS NULL";
     first(connection, TABLE, sql, [id.as_str()], read)
+}
+
+fn to_tell(connection: &Connection, id: &ReportId) -> Result<(), Fault> {
+    change(connection, "INSERT INTO untold (report) VALUES (?1)", [id.as_str()]).map(drop)
+}
+
+pub(super) fn untold(connection: &Connection) -> Result<Vec<ReportRecord>, Fault> {
+    all(connection, TABLE, UNTOLD, [], |found| Ok(read(found)?.response(Some(found.json("response")?))))
+}
+
+pub(super) fn note_told(connection: &Connection, id: &ReportId) -> Result<(), Fault> {
+    change(connection, "DELETE FROM untold WHERE report = ?1", [id.as_str()]).map(drop)
 }
 
 fn read(record: &Record<'_>) -> Result<ReportRecord, Fault> {

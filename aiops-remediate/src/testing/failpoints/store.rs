@@ -137,6 +137,14 @@ impl<S: RemediationStore> RemediationStore for FailingStore<S> {
         self.call("store.open_report_of", self.inner.open_report_of(id)).await
     }
 
+    async fn untold(&self) -> Result<Vec<ReportRecord>, StoreError> {
+        self.call("store.untold", self.inner.untold()).await
+    }
+
+    async fn note_told(&self, id: &ReportId) -> Result<(), StoreError> {
+        self.call("store.note_told", self.inner.note_told(id)).await
+    }
+
     async fn acquire(&self, key: &str, holder: &str, now: Timestamp, ttl: Duration) -> Result<Acquired, StoreError> {
         self.call(&self.lock_point("acquire", key).await?, self.inner.acquire(key, holder, now, ttl)).await
     }
@@ -180,6 +188,10 @@ impl<S: RemediationStore> RemediationStore for FailingStore<S> {
     async fn settle_approval(&self, id: &ApprovalId, state: &ApprovalState) -> Result<Settled, StoreError> {
         let point = format!("store.settle_approval.{}", state.as_str());
         self.call(&point, self.inner.settle_approval(id, state)).await
+    }
+
+    async fn note_asked(&self, id: &ApprovalId, at: Timestamp) -> Result<(), StoreError> {
+        self.call("store.note_asked", self.inner.note_asked(id, at)).await
     }
 
     async fn note_reminder(&self, id: &ApprovalId, at: Timestamp) -> Result<bool, StoreError> {

@@ -11,6 +11,7 @@ const STEP: &str = "an approval is asked for once for a step of a report";
 const PLACE: &str = "one approval waits for an action on a target";
 const CLOSED: &str = "nothing is asked for a report that is closed";
 const FIRST: &str = "the first `settle_approval` stays, whoever comes later";
+const TELLS: &str = "the first `note_asked` stays, and one that is not there is no matter";
 const REMINDS: &str = "`note_reminder` is `true` once, and `false` where it no longer waits";
 const KEPT: &str = "settled approvals are kept at least until their report is closed";
 const OF_REPORT: &str = "`approvals_of` gives a report's approvals in the order of its steps";
@@ -64,8 +65,13 @@ pub(super) async fn settle(store: &dyn RemediationStore, sample: &Sample) -> Res
     let remind = async |seconds: u64| answer("note_reminder", store.note_reminder(&approval.id, at(seconds))).await;
     ensure(remind(900).await?, REMINDS, || "the first said false".to_owned())?;
     ensure(!remind(901).await?, REMINDS, || "the second said true".to_owned())?;
+    for seconds in [890, 891] {
+        answer("note_asked", store.note_asked(&approval.id, at(seconds))).await?;
+    }
     let mut reminded = approval.clone();
     reminded.reminded_at = Some(at(900));
+    reminded.told_at = Some(at(890));
+    same(&answer("approval", store.approval(&approval.id)).await?, &Some(reminded.clone()), TELLS, "when")?;
     let found = answer("approval", store.approval(&approval.id)).await?;
     same(&found, &Some(reminded.clone()), REMINDS, "when")?;
 
@@ -91,6 +97,7 @@ pub(super) async fn settle(store: &dyn RemediationStore, sample: &Sample) -> Res
     let late = answer("note_reminder", store.note_reminder(&second.id, at(953))).await?;
     ensure(!late, REMINDS, || "one that was settled was reminded".to_owned())?;
     let unknown = ApprovalId::new("no such approval");
+    answer("note_asked", store.note_asked(&unknown, at(953))).await?;
     let nobody = answer("note_reminder", store.note_reminder(&unknown, at(953))).await?;
     ensure(!nobody, REMINDS, || "one that is not there was reminded".to_owned())?;
     let found = answer("approval", store.approval(&unknown)).await?;

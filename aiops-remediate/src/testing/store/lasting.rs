@@ -67,6 +67,7 @@ async fn write(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Viol
     for (id, number) in [(1, 2), (2, 3)] {
         let approval = sample.approval(id, number, 0, &format!("cart-{number}"));
         answer("open_approval", store.open_approval(&approval)).await?;
+        answer("note_asked", store.note_asked(&approval.id, at(800))).await?;
         answer("note_reminder", store.note_reminder(&approval.id, at(900))).await?;
         if number == 3 {
             answer("settle_approval", store.settle_approval(&approval.id, &rejected())).await?;
@@ -80,6 +81,8 @@ async fn read(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Viola
     same(&known, &Opened::Known(Some(Disposition::Executed)), LASTS, "a closed report")?;
     let open = answer("open_reports", store.open_reports()).await?;
     same(&open, &vec![sample.record(2), sample.record(3)], LASTS, "open reports")?;
+    let told = sample.record(1).response(Some(sample.response(1, Disposition::Executed)));
+    same(&answer("untold", store.untold()).await?, &vec![told], LASTS, "what was not told")?;
     let mut second = sample.entry(2, 0, "cart-2", 1_000);
     second.state = executing();
     same(&answer("unfinished", store.unfinished()).await?, &vec![second.clone()], LASTS, "unfinished steps")?;
@@ -106,6 +109,7 @@ async fn read(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Viola
     same(&answer("snapshot", store.snapshot(&query)).await?, &snapshot, LASTS, "a snapshot")?;
 
     let mut approval = sample.approval(1, 2, 0, "cart-2");
+    approval.told_at = Some(at(800));
     approval.reminded_at = Some(at(900));
     let pending = answer("pending_approvals", store.pending_approvals()).await?;
     same(&pending, &vec![approval], LASTS, "approvals that wait")?;

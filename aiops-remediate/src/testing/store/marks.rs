@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use aiops_core::testing::{Violation, ensure};
+use aiops_core::{Disposition, Outcome, Precondition};
 
 use super::sample::{IDENTITY, Sample, at};
 use super::{answer, same};
-use crate::store::{EpisodeKey, RemediationStore, Reservation, Reserved, Run, SnapshotQuery};
+use crate::store::{EpisodeKey, JournalState, RemediationStore, Reservation, Reserved, Run, SnapshotQuery, StepEnd};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -16,6 +17,7 @@ const ALL: &str = "`reserve` takes the marks of a plan, all or none";
 const AGAIN: &str = "asked again for the same report, `reserve` grants what was granted, and takes nothing twice";
 const BACK: &str =
     "`give_back` gives back the mark of this report, action and target, whenever it was taken, and no other";
+const KEEPS: &str = "`give_back` keeps the mark of a step that may have had an effect, and those of a closed report";
 const READ: &str = "a snapshot holds the marks that its query wants, as they were taken, the oldest first";
 
 /// What a snapshot shows to whoever asks for every mark.
@@ -62,6 +64,53 @@ pub(super) async fn check(store: &dyn RemediationStore, sample: &Sample) -> Resu
     reserve(store, &grown, true, AGAIN, "one more mark of the same report").await?;
     let marks = all_marks(store, sample).await?.len();
     ensure(marks == 3, AGAIN, || format!("{marks} marks instead of 3"))
+}
+
+/// A step gives its mark back as long as nothing can have changed, and no longer.
+pub(super) async fn keep(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Violation> {
+    let proof = || "two replicas".to_owned();
+    let ended = |end| JournalState::Ended(end);
+    let observed = Precondition::new([("uid", "u1")]);
+    let executing = || JournalState::Executing { precondition: observed.clone() };
+    let verifying = || JournalState::Verifying { precondition: observed.clone(), proof: proof(), verify_at: at(60) };
+    let cases = [
+        ("a step that has started", vec![], false),
+        ("a step that executes", vec![executing()], true),
+        ("a step that is verified", vec![executing(), verifying()], true),
+        ("a step that was done before", vec![ended(StepEnd::AlreadyDone { proof: proof() })], false),
+        ("a step that did not run", vec![executing(), ended(StepEnd::NotRun { reason: proof() })], false),
+        ("a step of which nobody knows", vec![executing(), ended(StepEnd::Unknown { reason: proof() })], true),
+        (
+            "a step that was done",
+            vec![executing(), ended(StepEnd::Executed { outcome: Outcome::NoEffect, proof: proof() })],
+            true,
+        ),
+    ];
+    for (number, (what, states, kept)) in (1_u64..).zip(cases) {
+        answer("open_report", store.open_report(&sample.record(number))).await?;
+        let pod = format!("pod-{number}");
+        let runs = [sample.run(number, &pod, 0), sample.run(number, "cart-2", 0)];
+        let both = runs.iter().map(|run| (run.clone(), None)).collect();
+        reserve(store, &Reservation::new(both, None), true, ALL, "nothing stands in the way").await?;
+        let entry = sample.entry(number, 0, &pod, number);
+        answer("begin", store.begin(&entry)).await?;
+        for state in states {
+            answer("advance", store.advance(&entry.key(), number, &state, at(1))).await?;
+        }
+        for run in &runs {
+            answer("give_back", store.give_back(&sample.report(number), run)).await?;
+        }
+        let marks = all_marks(store, sample).await?;
+        let left = marks.iter().filter(|mark| mark.report == sample.report(number)).count();
+        ensure(left == usize::from(kept), KEEPS, || format!("{what} and one that never began left {left} marks"))?;
+    }
+    answer("open_report", store.open_report(&sample.record(9))).await?;
+    let run = sample.run(9, "cart-1", 0);
+    reserve(store, &Reservation::new(vec![(run.clone(), None)], None), true, ALL, "nothing stands in the way").await?;
+    answer("close_report", store.close_report(&sample.report(9), &sample.response(9, Disposition::NoAction))).await?;
+    answer("give_back", store.give_back(&sample.report(9), &run)).await?;
+    let left = all_marks(store, sample).await?.contains(&run);
+    ensure(left, KEEPS, || "the mark of a closed report was given back".to_owned())
 }
 
 pub(super) async fn read(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Violation> {

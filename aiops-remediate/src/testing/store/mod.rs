@@ -55,6 +55,7 @@ pub async fn check_remediation_store(
     steps::fence(&*make().await, &sample).await?;
     leases::check(&*make().await, &pass).await?;
     marks::check(&*make().await, &sample).await?;
+    marks::keep(&*make().await, &sample).await?;
     marks::read(&*make().await, &sample).await?;
     budgets::check(&make, &sample).await?;
     budgets::crowd(&*make().await, &sample).await?;
