@@ -124,6 +124,16 @@ impl Deploy {
     pub fn first_seen(&self) -> Option<Timestamp> {
         self.started.into_iter().chain(self.completed).chain(self.failed).min()
     }
+
+    /// Takes in what someone else knows of the same deploy.
+    fn learn(&mut self, other: Self) {
+        let earliest = |a: Option<Timestamp>, b: Option<Timestamp>| a.into_iter().chain(b).min();
+        self.started = earliest(self.started, other.started);
+        self.completed = earliest(self.completed, other.completed);
+        self.failed = earliest(self.failed, other.failed);
+        self.version = self.version.take().or(other.version);
+        self.note = self.note.take().or(other.note);
+    }
 }
 
 /// How long a rollout holds its service's detections back (field report, section 8.2).
@@ -275,17 +285,33 @@ impl DeployLog {
         by_age.map(|(service, deploys)| (service.clone(), deploys.iter().cloned().collect())).collect()
     }
 
-    /// Takes a snapshot in; what the log knows already stays.
+    /// Takes a snapshot in, of an earlier process or of another replica: of each deploy both may know
+    /// something.
     pub(crate) fn merge(&self, snapshot: Vec<(ServiceName, Vec<Deploy>)>) {
         let mut all = lock(&self.deploys);
         for (service, deploys) in snapshot {
             if !all.by_service.contains_key(&service) {
+                if all.order.len() >= MAX_SERVICES {
+                    metrics::counter!("aiops_deploy_log_dropped_total", "what" => "service").increment(1);
+                    continue;
+                }
                 all.order.push_back(service.clone());
             }
             let known = all.by_service.entry(service).or_default();
+            // From the newest on, so that those that began at one time keep their order.
             for deploy in deploys.into_iter().rev() {
-                if known.len() < self.per_service && known.iter().all(|k| k.deploy_id != deploy.deploy_id) {
-                    known.push_front(deploy);
+                if let Some(same) = known.iter_mut().find(|same| same.deploy_id == deploy.deploy_id) {
+                    same.learn(deploy);
+                    continue;
+                }
+                let later = |other: &Deploy| other.first_seen() >= deploy.first_seen();
+                let place = known.iter().position(later).unwrap_or(known.len());
+                if known.len() < self.per_service {
+                    known.insert(place, deploy);
+                } else if place > 0 {
+                    known.pop_front();
+                    known.insert(place - 1, deploy);
+                    metrics::counter!("aiops_deploy_log_dropped_total", "what" => "deploy").increment(1);
                 }
             }
         }

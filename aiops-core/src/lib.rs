@@ -5,6 +5,7 @@
 //! | feature | what it is for |
 //! |---|---|
 //! | `calibration` | whether confidences can be trusted: Brier score, calibration error, risk and coverage, advice for a threshold |
+//! | `redis` | state in Redis, for several processes that share it |
 //! | `testing` | fakes, `ManualClock` and the conformance suites that a third party's plugin can run |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -113,6 +114,9 @@ pub use crate::stage::{
     DetectionStage, DetectionStageBuilder, Intake, IntakeError, REMEDIATION_GROUP, RemediationStage,
     RemediationStageBuilder, StageError, StageParts, StagePartsBuilder, TRIAGE_GROUP, TriageStage, TriageStageBuilder,
 };
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::store::RedisStateStore;
 pub use crate::store::{FileStateStore, MemoryStateStore, StateError, StateStore, Versioned};
 pub use crate::triage::{
     Provenance, Triage, TriageError, TriageReport, TriageRequest, Triaged, Triager, TriagerFn, triager_fn,

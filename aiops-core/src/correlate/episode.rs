@@ -80,6 +80,25 @@ impl Episode {
         }
     }
 
+    /// Takes in what another replica knows of the same episode.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (severity, at) in other.announced {
+            let known = self.announced.entry(severity).or_insert(at);
+            *known = at.max(*known);
+        }
+        let at = |latest: &Option<Announcement>| latest.as_ref().map(|latest| latest.at);
+        if at(&other.latest) > at(&self.latest) {
+            self.latest = other.latest;
+        }
+        if other.last_firing > self.last_firing {
+            self.event = other.event;
+            self.normal_since = None;
+            self.last_firing = other.last_firing;
+        }
+        self.last_seen = self.last_seen.max(other.last_seen);
+        self.arrived = self.arrived.max(other.arrived);
+    }
+
     /// Whether a sighting of this severity is announced, and whether as a rise.
     pub(crate) fn wants(&self, severity: Severity, at: Timestamp, renotify_after: Duration) -> Option<Why> {
         let Some(latest) = &self.latest else { return Some(Why::First) };

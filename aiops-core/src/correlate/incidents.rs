@@ -74,6 +74,23 @@ impl Incidents {
         (id, IncidentChange::Opened)
     }
 
+    /// Takes an episode of another replica in, under the incident that people were told.
+    pub(crate) fn adopt(&mut self, id: &IncidentId, episode: &EpisodeId, service: &ServiceName, severity: Severity) {
+        let number = match self.open.iter().find(|(_, incident)| incident.id == *id) {
+            Some((number, _)) => *number,
+            None => self.open.last_key_value().map_or(0, |(number, _)| number + 1),
+        };
+        let incident = self.open.entry(number).or_insert_with(|| OpenIncident {
+            id: id.clone(),
+            services: BTreeSet::new(),
+            episodes: BTreeSet::new(),
+            severity,
+        });
+        incident.services.insert(service.clone());
+        incident.episodes.insert(episode.clone());
+        incident.severity = incident.severity.max(severity);
+    }
+
     /// Notes the severity of a member.
     pub(crate) fn rise(&mut self, id: &IncidentId, severity: Severity) -> IncidentChange {
         match self.open.values_mut().find(|incident| incident.id == *id) {

@@ -35,6 +35,7 @@ use self::episode::{Silence, Track};
 pub use self::incidents::IncidentChange;
 use self::incidents::Incidents;
 pub use self::maintenance::{Day, InvalidMaintenanceWindows, LocalTime, MaintenanceWindow, MaintenanceWindows};
+pub(crate) use self::state::CorrelatorState;
 pub use self::state::RestoreError;
 use self::timers::Timers;
 use crate::deploy_log::{DeployLog, DeployWindow};

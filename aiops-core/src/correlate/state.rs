@@ -11,8 +11,9 @@ use super::timers::Timers;
 use crate::deploy_log::Deploy;
 use crate::names::ServiceName;
 
-#[derive(Serialize, Deserialize)]
-struct Saved {
+/// Everything that outlives the process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CorrelatorState {
     version: u32,
     now: Timestamp,
     tracks: Vec<Track>,
@@ -44,15 +45,7 @@ impl Correlator {
     /// never stopped. Settings, graph and maintenance windows are the host's and are not in it.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        let saved = Saved {
-            version: STATE_VERSION,
-            now: self.now,
-            tracks: self.tracks.values().cloned().collect(),
-            incidents: self.incidents.clone(),
-            deploys: self.deploys.all(),
-            outbox: self.outbox.clone(),
-        };
-        serde_json::to_vec(&saved).unwrap_or_default()
+        serde_json::to_vec(&self.state()).unwrap_or_default()
     }
 
     /// Takes saved state back, in place of what is known now.
@@ -68,16 +61,68 @@ impl Correlator {
         if found != STATE_VERSION {
             return Err(RestoreError::Version { found });
         }
-        let saved: Saved = serde_json::from_slice(bytes)?;
-        self.now = saved.now;
-        self.incidents = saved.incidents;
-        self.deploys.merge(saved.deploys);
+        self.set_state(serde_json::from_slice(bytes)?)
+    }
+
+    /// The whole state.
+    pub(crate) fn state(&self) -> CorrelatorState {
+        CorrelatorState {
+            version: STATE_VERSION,
+            now: self.now,
+            tracks: self.tracks.values().cloned().collect(),
+            incidents: self.incidents.clone(),
+            deploys: self.deploys.all(),
+            outbox: self.outbox.clone(),
+        }
+    }
+
+    /// Takes a state in place of what is known now.
+    pub(crate) fn set_state(&mut self, state: CorrelatorState) -> Result<(), RestoreError> {
+        if state.version != STATE_VERSION {
+            return Err(RestoreError::Version { found: state.version });
+        }
+        self.now = state.now;
+        self.incidents = state.incidents;
+        self.deploys.merge(state.deploys);
         self.timers = Timers::default();
-        self.outbox = saved.outbox;
-        self.tracks = saved.tracks.into_iter().map(|track| (track.identity.key(), track)).collect();
+        self.outbox = state.outbox;
+        self.tracks = state.tracks.into_iter().map(|track| (track.identity.key(), track)).collect();
         for key in self.tracks.keys().cloned().collect::<Vec<_>>() {
             self.schedule(&key);
         }
         Ok(())
+    }
+
+    /// Takes the state of replicas that went on without this one, and adds what people were told by
+    /// this one meanwhile, so that nobody tells it again.
+    pub(crate) fn merge_state(&mut self, state: CorrelatorState) -> Result<(), RestoreError> {
+        let own = self.state();
+        self.set_state(state)?;
+        self.now = self.now.max(own.now);
+        for track in own.tracks {
+            self.merge_track(track);
+        }
+        self.bound();
+        Ok(())
+    }
+
+    fn merge_track(&mut self, track: Track) {
+        let key = track.identity.key();
+        let Some(own) = track.episode.filter(|episode| episode.latest.is_some()) else { return };
+        let theirs = self.tracks.entry(key.clone()).or_insert_with(|| Track::new(track.identity));
+        match &mut theirs.episode {
+            // Both told of it: it is one episode, and the later word counts.
+            Some(episode) if episode.latest.is_some() => episode.merge(own),
+            // They have told of its end since.
+            None if theirs.ended_at.is_some_and(|ended| ended >= own.last_firing) => {}
+            _ => {
+                if let (Some(incident), Some(latest)) = (&own.incident, &own.latest) {
+                    self.incidents.adopt(incident, &own.id, &own.event.service, latest.severity);
+                }
+                theirs.last_start = theirs.last_start.max(Some(own.first_seen));
+                theirs.episode = Some(own);
+            }
+        }
+        self.schedule(&key);
     }
 }

@@ -37,7 +37,8 @@ impl Book {
     }
 }
 
-/// The books of all channels, read once and then kept in memory.
+/// The books of all channels, read once and then kept in memory; read each time where other replicas
+/// write them too.
 #[derive(Debug)]
 pub(super) struct Receipts {
     saved: Option<Arc<Saved>>,
@@ -55,14 +56,18 @@ impl Receipts {
 
     /// The receipt of an incident. A store that fails costs the receipt, not the notice.
     pub(super) async fn find(&self, channel: &str, incident: &IncidentId) -> Option<Receipt> {
-        if !lock(&self.books).contains_key(channel)
-            && let Some(saved) = &self.saved
+        if let Some(saved) = &self.saved
+            && (saved.replica().is_some() || !lock(&self.books).contains_key(channel))
         {
             match saved.load::<Book>(&key(channel)).await {
                 Ok(Some(book)) => {
-                    lock(&self.books).entry(channel.to_owned()).or_insert(book);
+                    let mut books = lock(&self.books);
+                    if books.get(channel).is_none_or(|known| known.1 < book.1) {
+                        books.insert(channel.to_owned(), book);
+                    }
                 }
                 Ok(None) => {}
+                Err(_) if saved.replica().is_some() => {}
                 Err(_) => return None,
             }
         }

@@ -163,6 +163,12 @@ impl PipelineBuilder {
         self
     }
 
+    /// This process's name among several that work on one store: see [`StagePartsBuilder::replica`](crate::StagePartsBuilder::replica).
+    pub fn replica(mut self, name: impl Into<String>) -> Self {
+        self.parts = self.parts.replica(name);
+        self
+    }
+
     /// Where the timeline of incidents is kept (default: in memory).
     pub fn incident_log(mut self, log: impl IncidentLog) -> Self {
         self.parts = self.parts.incident_log(log);
@@ -221,7 +227,8 @@ impl PipelineBuilder {
     ///
     /// # Errors
     /// All faults at once: no detector or intake, no channel, names used twice, a responder or a context
-    /// source without a triager, correlator settings that cannot work.
+    /// source without a triager, correlator settings that cannot work, a
+    /// replica without a state store.
     pub fn build(mut self) -> Result<Pipeline, InvalidPipeline> {
         let bus = self.bus.take();
         let bus =
@@ -311,6 +318,9 @@ impl PipelineBuilder {
         }
         if self.parts.channels.is_empty() {
             faults.push("it tells nobody; add .notify(..), LogNotifier for a start".to_owned());
+        }
+        if self.parts.shares_nothing() {
+            faults.push("replicas share their state; add .state(..) or drop .replica(..)".to_owned());
         }
         if self.triager.is_none() {
             if self.responder.is_some() {

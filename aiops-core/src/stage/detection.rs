@@ -1,26 +1,24 @@
 //! Detection: evaluates detectors, decides, tells people, and hands events to the bus, in this order.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::intake::{Intake, Push};
 use super::lanes::Lanes;
+use super::shared::Shared;
+use super::step::{Decided, Input, Step, UnderWay, held_step, told_step};
 use super::watch::{Failed, Watch, evaluate};
 use super::{StageError, StageParts, or_fresh};
 use crate::bus::{DETECTIONS, Envelope, EventBus};
-use crate::correlate::{Correlated, CorrelationDecision, Correlator, IncidentChange};
+use crate::correlate::{Correlated, CorrelationDecision, Correlator};
 use crate::data_state::DataState;
 use crate::detector::{Detector, Evaluation, Sighting};
 use crate::event::DetectionEvent;
-use crate::fingerprint::Identity;
-use crate::incident_log::{IncidentEntry, IncidentRecord};
 use crate::names::IncidentId;
-use crate::notify::{Notice, NoticeKind};
 use crate::observer::PipelineEvent;
 use crate::plugin::{Boxed, join_all};
 use crate::store::StateError;
@@ -34,7 +32,7 @@ const AT_ONCE: usize = 64;
 /// Notices on their way at a time.
 pub(super) const NOTICES_AT_ONCE: usize = 16;
 /// Pushed events that wait for the stage.
-const INTAKE: usize = 1_024;
+pub(super) const INTAKE: usize = 1_024;
 /// Events that wait for a bus that is behind: a day of a busy platform.
 const OUTBOX: usize = 10_000;
 /// Held, ignored and invalid events kept for review.
@@ -42,40 +40,6 @@ const REVIEW: usize = 1_000;
 
 const OUTBOX_KEY: &str = "aiops/detection/outbox";
 const CORRELATOR_KEY: &str = "aiops/detection/correlator";
-
-/// What follows from one decision: tell people, note it, hand it on. What was held back is only told.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Step {
-    pub(super) incident: IncidentId,
-    notice: Option<Notice>,
-    record: Option<IncidentRecord>,
-    pub(super) envelope: Option<Envelope>,
-}
-
-impl Step {
-    /// Tells people, then notes it; the envelope is for the outbox.
-    pub(super) async fn announce(self, parts: &StageParts) -> Option<Envelope> {
-        if let Some(notice) = self.notice {
-            parts.notify(notice).await;
-        }
-        if let Some(record) = self.record {
-            parts.append(record).await;
-        }
-        self.envelope
-    }
-}
-
-/// What is under way when the state is saved; the correlator's own state is saved after it, so that
-/// a crash in between announces again and loses nothing.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct UnderWay {
-    steps: Vec<Step>,
-    outbox: VecDeque<Envelope>,
-    notices: Vec<Notice>,
-    /// By detector.
-    known: BTreeMap<String, BTreeSet<Identity>>,
-}
 
 /// Builds a [`DetectionStage`].
 #[derive(Debug)]
@@ -112,6 +76,7 @@ impl DetectionStageBuilder {
     pub fn build(self) -> DetectionStage {
         let (intake, pushed) = Intake::new(self.intake);
         DetectionStage {
+            shared: Shared::of(&self.parts),
             parts: self.parts,
             watches: self.detectors.into_iter().map(Watch::new).collect(),
             correlator: self.correlator,
@@ -122,6 +87,8 @@ impl DetectionStageBuilder {
             delivering: BTreeMap::new(),
             outbox: VecDeque::new(),
             review: VecDeque::new(),
+            inputs: Vec::new(),
+            decided: Vec::new(),
             versions: (0, 0),
             restored: false,
             dirty: false,
@@ -138,6 +105,10 @@ impl DetectionStageBuilder {
 ///   once its notice is out, or once no channel took it: that is then tried again.
 /// - State is saved after the decisions: a crash in between announces again, since a page is sent at
 ///   least once. A store that is down at the start starts the stage fresh.
+/// - With a [`replica`](crate::StagePartsBuilder::replica) name it shares its state with other replicas:
+///   a decision is saved before anything follows from it, in one step, and made anew on what another
+///   replica saved first. What a replica that is gone had left to tell, another one tells 30 s later.
+///   A replica that does not reach the store goes on alone: then each side may tell people once.
 ///
 /// [`run`](Self::run) works by the clock; [`tick`](Self::tick) does one round at a time that the
 /// caller gives, in one task and in a fixed order.
@@ -145,7 +116,7 @@ impl DetectionStageBuilder {
 pub struct DetectionStage {
     pub(super) parts: Arc<StageParts>,
     pub(super) watches: Vec<Watch>,
-    correlator: Correlator,
+    pub(super) correlator: Correlator,
     pub(super) longest: Duration,
     intake: Intake,
     pub(super) pushed: mpsc::Receiver<Push>,
@@ -154,6 +125,12 @@ pub struct DetectionStage {
     pub(super) delivering: BTreeMap<IncidentId, Step>,
     pub(super) outbox: VecDeque<Envelope>,
     review: VecDeque<Correlated>,
+    /// What the replicas have in common, where there are several.
+    pub(super) shared: Option<Shared>,
+    /// What is not decided yet.
+    pub(super) inputs: Vec<Input>,
+    /// What was decided and does not stand yet.
+    pub(super) decided: Vec<Decided>,
     /// Versions of what is saved: under way, correlator.
     pub(super) versions: (u64, u64),
     restored: bool,
@@ -189,7 +166,7 @@ impl DetectionStage {
     /// # Errors
     /// Saved state that does not read.
     pub async fn tick(&mut self, now: Timestamp, bus: &dyn EventBus) -> Result<(), StageError> {
-        self.restore().await?;
+        self.restore(now).await?;
         while let Ok(push) = self.pushed.try_recv() {
             self.take(push, now);
         }
@@ -205,8 +182,7 @@ impl DetectionStage {
             self.evaluated(place, now, now, outcome);
         }
         self.advance(now);
-        self.settle(bus).await;
-        Ok(())
+        self.settle(now, bus).await
     }
 
     /// One pushed event at `now`, as [`tick`](Self::tick) would take it.
@@ -219,14 +195,14 @@ impl DetectionStage {
         now: Timestamp,
         bus: &dyn EventBus,
     ) -> Result<(), StageError> {
-        self.restore().await?;
+        self.restore(now).await?;
         self.take(Push::Event(Box::new(event)), now);
-        self.settle(bus).await;
-        Ok(())
+        self.settle(now, bus).await
     }
 
     /// Does what the decisions ask for, one after the other.
-    async fn settle(&mut self, bus: &dyn EventBus) {
+    async fn settle(&mut self, now: Timestamp, bus: &dyn EventBus) -> Result<(), StageError> {
+        self.decide(now, false).await?;
         if !self.parts.fanout().is_empty() {
             self.parts.fanout().retry(&self.parts).await;
             self.dirty = true;
@@ -238,12 +214,16 @@ impl DetectionStage {
         }
         // Behind all announcements: back-pressure of the bus delays none of them.
         self.publish_all(bus).await;
+        if self.shared.is_some() {
+            return self.decide(now, true).await;
+        }
         if self.dirty
             && let Some(save) = self.save()
         {
             let outcome = save.await;
             self.saved(outcome);
         }
+        Ok(())
     }
 
     pub(super) async fn publish_all(&mut self, bus: &dyn EventBus) {
@@ -271,18 +251,46 @@ impl DetectionStage {
         }
     }
 
-    /// Decides on a pushed event.
+    /// Takes a pushed event.
     pub(super) fn take(&mut self, push: Push, now: Timestamp) {
-        let correlated = match push {
-            Push::Event(event) => self.correlator.observe(*event, now),
-            Push::Resolve(identity, at) => self.correlator.resolve(&identity, at, now),
-        };
-        // What ended meanwhile ended before it.
-        self.advance(now);
-        self.absorb(correlated, now);
+        self.offer(Input::Pushed(push), now);
     }
 
-    /// Decides on what a detector said of `at`.
+    /// Decides at once, or together with the other replicas at the next turn.
+    fn offer(&mut self, input: Input, now: Timestamp) {
+        if self.shared.is_some() {
+            self.inputs.push(input);
+        } else {
+            self.judge(input, now);
+            self.commit(now);
+        }
+    }
+
+    /// Decides on one input.
+    pub(super) fn judge(&mut self, input: Input, now: Timestamp) {
+        match input {
+            Input::Pushed(push) => {
+                let correlated = match push {
+                    Push::Event(event) => self.correlator.observe(*event, now),
+                    Push::Resolve(identity, at) => self.correlator.resolve(&identity, at, now),
+                };
+                // What ended meanwhile ended before it.
+                self.end_by(now);
+                self.note(correlated, now);
+            }
+            Input::Seen(sightings, every) => {
+                for sighting in sightings {
+                    let correlated = self.correlator.sight(sighting, every, now);
+                    self.end_by(now);
+                    if let Some(correlated) = correlated {
+                        self.note(correlated, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what a detector said of `at`.
     pub(super) fn evaluated(
         &mut self,
         place: usize,
@@ -306,76 +314,68 @@ impl DetectionStage {
                 watch.known.iter().map(|identity| Sighting::Unknown(identity.clone(), DataState::Error)).collect()
             }
         };
-        for sighting in sightings {
-            let correlated = self.correlator.sight(sighting, every, now);
-            // What ended meanwhile ended before it.
-            self.advance(now);
-            if let Some(correlated) = correlated {
-                self.absorb(correlated, now);
-            }
-        }
+        self.offer(Input::Seen(sightings, every), now);
         self.dirty = true;
+    }
+
+    /// Ends what ended by itself, unless the replicas do it together.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        if self.shared.is_none() {
+            self.end_by(now);
+            self.commit(now);
+        }
     }
 
     /// Ends what ended by itself.
-    pub(super) fn advance(&mut self, now: Timestamp) {
+    pub(super) fn end_by(&mut self, now: Timestamp) {
         for correlated in self.correlator.advance(now) {
-            self.absorb(correlated, now);
+            self.note(correlated, now);
         }
         for held in self.correlator.take_held() {
-            self.tell_held(held, now);
+            if let Some(step) = held_step(held, now) {
+                self.decided.push(Decided { correlated: None, step: Some(step) });
+            }
         }
     }
 
-    /// Tells people of an episode that was held from its start to its end.
-    fn tell_held(&mut self, held: Correlated, now: Timestamp) {
-        let Some(event) = held.event else { return };
-        let incident = incident_of(&event);
-        let summary = format!("{}: {}", held.by.unwrap_or_default(), held.reason.unwrap_or_default());
-        let notice = Notice::new(incident.clone(), event, NoticeKind::Suppressed { summary }, now);
-        let step = Step { incident: incident.clone(), notice: Some(notice), record: None, envelope: None };
-        self.steps.push(incident, step);
-        self.dirty = true;
+    /// Keeps a decision, and what follows from it, until it stands.
+    fn note(&mut self, correlated: Correlated, now: Timestamp) {
+        let step = match correlated.decision {
+            CorrelationDecision::Announced | CorrelationDecision::Resolved => told_step(&correlated, now),
+            _ => None,
+        };
+        self.decided.push(Decided { correlated: Some(correlated), step });
     }
 
-    /// Counts a decision and queues what follows from it.
-    fn absorb(&mut self, correlated: Correlated, now: Timestamp) {
-        self.dirty = true;
-        self.parts.tell(&PipelineEvent::Correlated { at: now, correlated: &correlated });
-        let decision = correlated.decision;
-        match decision {
-            CorrelationDecision::Announced | CorrelationDecision::Resolved => self.queue(correlated, now),
-            CorrelationDecision::Repeat => {}
-            _ => {
-                self.review.push_back(correlated);
-                if self.review.len() > REVIEW {
-                    self.review.pop_front();
+    /// The decisions stand: tells the observer, and queues what follows from them.
+    pub(super) fn commit(&mut self, now: Timestamp) {
+        for Decided { correlated, step } in std::mem::take(&mut self.decided) {
+            self.dirty = true;
+            if let Some(step) = step {
+                self.steps.push(step.incident.clone(), step);
+            }
+            let Some(correlated) = correlated else { continue };
+            self.parts.tell(&PipelineEvent::Correlated { at: now, correlated: &correlated });
+            match correlated.decision {
+                CorrelationDecision::Announced | CorrelationDecision::Resolved | CorrelationDecision::Repeat => {}
+                _ => {
+                    self.review.push_back(correlated);
+                    if self.review.len() > REVIEW {
+                        self.review.pop_front();
+                    }
                 }
             }
         }
     }
 
-    fn queue(&mut self, correlated: Correlated, now: Timestamp) {
-        let Some(event) = correlated.event else { return };
-        let incident = incident_of(&event);
-        let boxed = Box::new(event.clone());
-        let (kind, entry) = if correlated.decision == CorrelationDecision::Announced {
-            let announced = NoticeKind::Announced { held: correlated.count, reason: correlated.reason };
-            (Some(announced), IncidentEntry::Announced { event: boxed })
-        } else {
-            // People are told when the incident ends, not when each of its episodes does.
-            let last = correlated.incident == IncidentChange::Closed;
-            (last.then_some(NoticeKind::Resolved), IncidentEntry::Resolved { event: boxed })
-        };
-        let record = Some(IncidentRecord::new(incident.clone(), event.service.clone(), now, entry));
-        let envelope = Some(Envelope::detection(&event));
-        let notice = kind.map(|kind| Notice::new(incident.clone(), event, kind, now));
-        self.steps.push(incident.clone(), Step { incident, notice, record, envelope });
-    }
-
     /// Loads what was saved, once.
-    pub(super) async fn restore(&mut self) -> Result<(), StageError> {
+    pub(super) async fn restore(&mut self, now: Timestamp) -> Result<(), StageError> {
         let Some(saved) = self.parts.saved.clone().filter(|_| !self.restored) else { return Ok(()) };
+        if self.shared.is_some() {
+            self.join(now).await?;
+            self.restored = true;
+            return Ok(());
+        }
         if let Some((bytes, version)) = or_fresh(STAGE, saved.load_bytes(CORRELATOR_KEY).await)? {
             let restored = self.correlator.restore(&bytes);
             restored.map_err(|error| StageError::Restore { stage: STAGE, source: Box::new(error) })?;
@@ -383,30 +383,45 @@ impl DetectionStage {
         }
         if let Some((under_way, version)) = or_fresh(STAGE, saved.load::<UnderWay>(OUTBOX_KEY).await)? {
             self.versions.0 = version;
-            self.outbox = under_way.outbox;
-            self.parts.fanout().keep(under_way.notices);
-            for step in under_way.steps {
-                self.steps.push(step.incident.clone(), step);
-            }
-            for watch in &mut self.watches {
-                watch.known = under_way.known.get(watch.detector.name()).cloned().unwrap_or_default();
-            }
+            self.go_on(under_way);
         }
         self.restored = true;
         Ok(())
+    }
+
+    /// Goes on with what was under way in another process.
+    pub(super) fn go_on(&mut self, under_way: UnderWay) {
+        self.parts.fanout().keep(under_way.notices);
+        for step in under_way.steps {
+            self.steps.push(step.incident.clone(), step);
+        }
+        for envelope in under_way.outbox {
+            self.hand_on(Some(envelope));
+        }
+        for watch in &mut self.watches {
+            watch.known.extend(under_way.known.get(watch.detector.name()).into_iter().flatten().cloned());
+        }
+    }
+
+    /// What is under way now.
+    pub(super) fn under_way(&self) -> UnderWay {
+        let known = self.watches.iter().map(|watch| (watch.detector.name().to_owned(), watch.known.clone())).collect();
+        let mut notices = self.parts.fanout().waiting();
+        // A notice on its way stands in its step.
+        notices.retain(|notice| self.delivering.values().all(|step| step.notice.as_ref() != Some(notice)));
+        UnderWay {
+            steps: self.delivering.values().chain(self.steps.waiting()).cloned().collect(),
+            outbox: self.outbox.clone(),
+            notices,
+            known,
+        }
     }
 
     /// Takes the state as it is now, and gives the future that saves it; none without a store.
     pub(super) fn save(&mut self) -> Option<impl Future<Output = SaveOutcome> + Send + 'static> {
         self.dirty = false;
         let saved = self.parts.saved.clone()?;
-        let known = self.watches.iter().map(|watch| (watch.detector.name().to_owned(), watch.known.clone())).collect();
-        let under_way = UnderWay {
-            steps: self.delivering.values().chain(self.steps.waiting()).cloned().collect(),
-            outbox: self.outbox.clone(),
-            notices: self.parts.fanout().waiting(),
-            known,
-        };
+        let under_way = self.under_way();
         let (correlator, versions) = (self.correlator.save(), self.versions);
         Some(async move {
             match saved.save(OUTBOX_KEY, &under_way, versions.0).await {
@@ -439,9 +454,4 @@ pub(super) type SaveOutcome = (Result<u64, StateError>, Result<u64, StateError>)
 pub(super) fn publish_failed(error: &crate::bus::BusError) {
     tracing::error!(error = crate::error::error_chain(error), "the bus took no event; it is tried again");
     metrics::counter!("aiops_detection_publish_failed_total").increment(1);
-}
-
-/// The event's incident; a foreign event without one is an incident of its own.
-pub(super) fn incident_of(event: &DetectionEvent) -> IncidentId {
-    event.incident_id.clone().unwrap_or_else(|| IncidentId::new(format!("inc-{}", event.fingerprint)))
 }

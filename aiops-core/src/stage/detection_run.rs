@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::detection::{DetectionStage, STAGE, SaveOutcome, Step, publish_failed};
+use super::detection::{DetectionStage, INTAKE, STAGE, SaveOutcome, publish_failed};
+use super::step::Step;
 use super::watch::{Failed, evaluate};
 use super::{StageError, StageParts};
 use crate::bus::{BusError, DETECTIONS, Envelope, EventBus};
@@ -56,9 +57,9 @@ impl DetectionStage {
     /// Saved state that does not read, or a panic of the stage itself. A bus that fails is no error:
     /// announcements go on, and events wait for it.
     pub async fn run(&mut self, bus: Arc<dyn EventBus>, shutdown: CancellationToken) -> Result<(), StageError> {
-        self.restore().await?;
         let clock = Arc::clone(&self.parts.clock);
         let now = clock.now();
+        self.restore(now).await?;
         let mut rounds = Rounds {
             save: now,
             publish: now,
@@ -72,13 +73,15 @@ impl DetectionStage {
         loop {
             let now = clock.now();
             self.start_evaluations(&mut tasks, &mut rounds, now);
+            self.take_ready(&mut tasks, &mut rounds)?;
+            self.decide(now, false).await?;
             self.start_effects(&mut tasks, &mut rounds, &bus, now);
-            let wake = self.next_wake(&rounds);
+            let wake = self.next_wake(&rounds, now);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(done) = tasks.join_next() => self.finish(done, &mut rounds)?,
-                Some(push) = self.pushed.recv() => self.take(push, clock.now()),
+                Some(push) = self.pushed.recv(), if self.inputs.len() < INTAKE => self.take(push, clock.now()),
                 () = clock.sleep_until(wake) => {}
             }
         }
@@ -92,7 +95,9 @@ impl DetectionStage {
         // What is not out stands in the saved state, and goes out at the next start.
         tasks.abort_all();
         while tasks.join_next().await.is_some() {}
-        if parts.saved.is_some()
+        if self.shared.is_some() {
+            self.leave(clock.now()).await?;
+        } else if parts.saved.is_some()
             && let Some(save) = self.save()
         {
             let outcome = save.await;
@@ -114,11 +119,27 @@ impl DetectionStage {
             self.take(push, now);
         }
         loop {
+            self.decide(self.parts.clock.now(), false).await?;
             self.start_steps(tasks);
             let Some(done) = tasks.join_next().await else { break };
             self.finish(done, rounds)?;
         }
         self.publish_all(bus).await;
+        Ok(())
+    }
+
+    /// Where replicas decide together, they decide at once on all that is there.
+    fn take_ready(&mut self, tasks: &mut JoinSet<Done>, rounds: &mut Rounds) -> Result<(), StageError> {
+        if self.shared.is_some() {
+            while let Some(done) = tasks.try_join_next() {
+                self.finish(done, rounds)?;
+            }
+            while self.inputs.len() < INTAKE
+                && let Ok(push) = self.pushed.try_recv()
+            {
+                self.take(push, self.parts.clock.now());
+            }
+        }
         Ok(())
     }
 
@@ -180,7 +201,7 @@ impl DetectionStage {
                 }))
             });
         }
-        if self.dirty && !rounds.saving && rounds.save <= now {
+        if self.shared.is_none() && self.dirty && !rounds.saving && rounds.save <= now {
             rounds.save = plus(now, SAVE_EVERY);
             if let Some(save) = self.save() {
                 rounds.saving = true;
@@ -189,7 +210,7 @@ impl DetectionStage {
         }
     }
 
-    fn next_wake(&self, rounds: &Rounds) -> Timestamp {
+    fn next_wake(&self, rounds: &Rounds, now: Timestamp) -> Timestamp {
         let mut wake = rounds.retry;
         if let Some(due) = self.next_due() {
             wake = wake.min(due);
@@ -197,10 +218,11 @@ impl DetectionStage {
         if !self.outbox.is_empty() && !rounds.publishing {
             wake = wake.min(rounds.publish);
         }
-        if self.dirty && !rounds.saving {
-            wake = wake.min(rounds.save);
+        match &self.shared {
+            Some(shared) => wake.min(shared.due(self.dirty, !self.inputs.is_empty(), now)),
+            None if self.dirty && !rounds.saving => wake.min(rounds.save),
+            None => wake,
         }
-        wake
     }
 
     fn finish(&mut self, done: Result<Done, JoinError>, rounds: &mut Rounds) -> Result<(), StageError> {

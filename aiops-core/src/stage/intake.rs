@@ -7,7 +7,7 @@ use crate::event::DetectionEvent;
 use crate::fingerprint::Identity;
 
 /// What was pushed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Push {
     Event(Box<DetectionEvent>),
     Resolve(Box<Identity>, Timestamp),

@@ -1,5 +1,6 @@
 //! The three stages of a pipeline, each of which runs alone over any bus.
 
+mod claims;
 mod detection;
 mod detection_run;
 mod inbox;
@@ -8,6 +9,8 @@ mod lanes;
 mod parts;
 mod remediation;
 mod remediation_run;
+mod shared;
+mod step;
 mod triage;
 mod triage_run;
 mod watch;

@@ -42,6 +42,7 @@ pub struct StagePartsBuilder {
     delivery: NoticeDelivery,
     notify_deadline: Duration,
     state: Option<Arc<dyn StateStore>>,
+    replica: Option<String>,
     log: Arc<dyn IncidentLog>,
     observer: Arc<dyn Observer>,
 }
@@ -55,6 +56,7 @@ impl StageParts {
             delivery: NoticeDelivery::default(),
             notify_deadline: NOTIFY_DEADLINE,
             state: None,
+            replica: None,
             log: Arc::new(MemoryIncidentLog::default()),
             observer: Arc::new(Blind),
         }
@@ -113,10 +115,24 @@ impl StagePartsBuilder {
     }
 
     /// Where episodes, receipts and what waits outlive the process. One process at a time may work on
-    /// one store. Without it a restart announces again what still fires.
+    /// one store, unless each has a [`replica`](Self::replica) name. Without a store a restart announces
+    /// again what still fires.
     pub fn state(mut self, store: impl StateStore) -> Self {
         self.state = Some(Arc::new(store));
         self
+    }
+
+    /// Several processes work on one store at a time, and this one has a name of its own among them: the
+    /// pod's, say. What one of them announced or triaged, none of the others does again. A process that
+    /// comes back under its name goes on at once with what it had under way. Without a
+    /// [`state`](Self::state) it has no effect.
+    pub fn replica(mut self, name: impl Into<String>) -> Self {
+        self.replica = Some(name.into());
+        self
+    }
+
+    pub(crate) fn shares_nothing(&self) -> bool {
+        self.replica.is_some() && self.state.is_none()
     }
 
     /// Where the timeline of incidents is kept (default: in memory, 1,000 incidents).
@@ -140,7 +156,8 @@ impl StagePartsBuilder {
     /// The parts.
     #[must_use]
     pub fn build(self) -> Arc<StageParts> {
-        let saved = self.state.map(|store| Arc::new(Saved { store, clock: Arc::clone(&self.clock) }));
+        let replica = self.replica;
+        let saved = self.state.map(|store| Arc::new(Saved { store, clock: Arc::clone(&self.clock), replica }));
         let fanout = Fanout::new(self.channels, self.delivery, self.notify_deadline, saved.clone());
         Arc::new(StageParts { clock: self.clock, saved, fanout, log: self.log, observer: self.observer })
     }
@@ -151,9 +168,15 @@ impl StagePartsBuilder {
 pub(crate) struct Saved {
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
+    replica: Option<String>,
 }
 
 impl Saved {
+    /// The name of this process among several that work on the store.
+    pub(crate) fn replica(&self) -> Option<&str> {
+        self.replica.as_deref()
+    }
+
     /// The value and its version.
     pub(crate) async fn load<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, u64)>, StateError> {
         let Some((bytes, version)) = self.load_bytes(key).await? else { return Ok(None) };
@@ -190,7 +213,10 @@ impl Saved {
         let outcome = guarded(&*self.clock, deadline, work).await.unwrap_or_else(|fault| {
             Err(StateError::Unavailable { doing, key: key.to_owned(), source: Box::new(fault) })
         });
-        if let Err(error) = &outcome {
+        // A lost race is what a replica expects.
+        if let Err(error) = &outcome
+            && !(self.replica.is_some() && matches!(error, StateError::Conflict { .. }))
+        {
             tracing::error!(error = error_chain(error), "state store failed");
             metrics::counter!("aiops_state_failed_total", "doing" => doing).increment(1);
         }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StageParts;
-use super::detection::incident_of;
 use super::inbox::{poison, publish, settled};
 use super::lanes::Lanes;
+use super::step::incident_of;
 use crate::bus::{Delivery, Envelope, EventBus, RESPONSES};
 use crate::error::error_chain;
 use crate::event::{DetectionEvent, Status};

@@ -1,14 +1,14 @@
 //! Triage: one report for each incident, and one more when it gets worse.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::detection::incident_of;
+use super::claims::{Claim, Claims, KEY, Remembered};
 use super::inbox::{poison, publish, settled};
+use super::step::incident_of;
 use super::{StageError, StageParts, or_fresh};
 use crate::bus::{Delivery, Envelope, EventBus, TRIAGED};
 use crate::collector::gather_context;
@@ -37,14 +37,14 @@ const AT_ONCE: usize = 4;
 const EVENTS: usize = 64;
 /// Incidents that wait for their report; beyond it the bus holds the rest.
 const WAITING: usize = 1_000;
-/// Triaged incidents that are remembered, so that a message that comes again makes no second report.
-const REMEMBERED: usize = 10_000;
 /// A backlog after a restart: time for the rest of an incident's messages to arrive.
 const BACKLOG_WAIT: Duration = Duration::from_secs(1);
 /// Before messages are tried again whose report did not get out.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-const KEY: &str = "aiops/triage/incidents";
+/// Before an incident is looked at again whose report another replica is writing.
+const ELSEWHERE_FOR: Duration = Duration::from_secs(5);
+/// Added to all deadlines of a report: the publish's, and the store's.
+const CLAIM_MARGIN: Duration = Duration::from_secs(90);
 
 /// Builds a [`TriageStage`].
 #[derive(Debug)]
@@ -101,8 +101,10 @@ impl TriageStageBuilder {
     /// The stage.
     #[must_use]
     pub fn build(self) -> TriageStage {
+        let longest = self.context_deadline.saturating_add(self.triage_deadline).saturating_add(CLAIM_MARGIN);
         TriageStage {
             work: Arc::new(Work {
+                claims: Claims::of(self.parts.saved.as_ref(), longest),
                 parts: self.parts,
                 triager: self.triager,
                 sources: self.sources,
@@ -113,7 +115,7 @@ impl TriageStageBuilder {
             group_wait: self.group_wait,
             at_once: self.at_once,
             groups: BTreeMap::new(),
-            known: VecDeque::new(),
+            known: Remembered::default(),
             unpublished: BTreeMap::new(),
             version: 0,
             restored: false,
@@ -130,6 +132,9 @@ impl TriageStageBuilder {
 ///   asks for a person goes on in its place, so that the incident still gets its disposition.
 /// - Messages are acked once the report is published. Triaged incidents are remembered and saved: a
 ///   message that comes again makes no second report.
+/// - With a [`replica`](crate::StagePartsBuilder::replica) name it claims an incident before it asks the
+///   triager, so that of several replicas one does. The claim of a replica that is gone ends after all
+///   deadlines of a report and 90 s; without the store each replica asks for itself.
 /// - Resolved events are acked and start nothing.
 #[derive(Debug)]
 pub struct TriageStage {
@@ -137,8 +142,7 @@ pub struct TriageStage {
     group_wait: Duration,
     at_once: usize,
     groups: BTreeMap<IncidentId, Group>,
-    /// The highest severity triaged, by incident, the longest known first.
-    known: VecDeque<(IncidentId, Severity)>,
+    known: Remembered,
     /// Reports that the bus did not take: they wait for their messages to come again.
     unpublished: BTreeMap<IncidentId, Triaged>,
     version: u64,
@@ -149,6 +153,8 @@ pub struct TriageStage {
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(super) parts: Arc<StageParts>,
+    /// Where replicas share the work.
+    claims: Option<Claims>,
     triager: Arc<dyn Triager>,
     sources: Vec<Arc<dyn ContextSource>>,
     context_deadline: Duration,
@@ -159,16 +165,20 @@ pub(crate) struct Work {
 /// The events of one incident that have no report yet.
 #[derive(Debug, Default)]
 struct Group {
-    held: Vec<(DetectionEvent, Delivery)>,
+    held: Messages,
     due: Timestamp,
     /// Messages of `held` that the running triage was shown; the others came later.
     running: Option<usize>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Remembered {
-    triaged: VecDeque<(IncidentId, Severity)>,
+type Messages = Vec<(DetectionEvent, Delivery)>;
+
+impl Group {
+    /// The messages that the triage was shown, and those that came later.
+    fn split(mut self) -> (Messages, Messages) {
+        let later = self.held.split_off(self.running.unwrap_or(0).min(self.held.len()));
+        (self.held, later)
+    }
 }
 
 /// One triage to be done.
@@ -182,9 +192,13 @@ pub(crate) struct Job {
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) struct Outcome {
-    triaged: Triaged,
-    published: bool,
+pub(crate) enum Outcome {
+    /// A report, and whether the bus took it.
+    Written { triaged: Box<Triaged>, published: bool },
+    /// Another replica is writing one.
+    Busy(IncidentId),
+    /// Another replica has written one.
+    Done(IncidentId, Severity),
 }
 
 impl Work {
@@ -192,14 +206,23 @@ impl Work {
     pub(crate) async fn triage(self: Arc<Self>, job: Job, bus: Arc<dyn EventBus>) -> Outcome {
         let triaged = match job.made {
             Some(triaged) => triaged,
-            None => self.report(job.incident, job.event, job.events).await,
+            None => {
+                if let Some(claims) = &self.claims {
+                    match claims.claim(&job.incident, job.event.severity, self.parts.clock.now()).await {
+                        Claim::Granted => {}
+                        Claim::Busy => return Outcome::Busy(job.incident),
+                        Claim::Done(severity) => return Outcome::Done(job.incident, severity),
+                    }
+                }
+                self.report(job.incident, job.event, job.events).await
+            }
         };
         let published = publish(&bus, TRIAGED, Envelope::triaged(&triaged), &*self.parts.clock).await;
         if let Err(error) = &published {
             tracing::error!(error = error_chain(error), "the bus took no report; it is tried again");
             metrics::counter!("aiops_triage_publish_failed_total").increment(1);
         }
-        Outcome { triaged, published: published.is_ok() }
+        Outcome::Written { triaged: Box::new(triaged), published: published.is_ok() }
     }
 
     async fn report(&self, incident: IncidentId, event: DetectionEvent, events: Vec<DetectionEvent>) -> Triaged {
@@ -282,7 +305,7 @@ impl TriageStage {
             return settled(STAGE, delivery.ack().await);
         }
         let incident = incident_of(&event);
-        let triaged = self.severity(&incident);
+        let triaged = self.known.severity(&incident);
         if let Some(group) = self.groups.get_mut(&incident) {
             let shown = group.running.unwrap_or(0);
             // The same message again, since its deadline passed: the newer delivery is the valid one.
@@ -315,10 +338,6 @@ impl TriageStage {
         plus(event.observed(), self.group_wait).clamp(earliest, latest)
     }
 
-    fn severity(&self, incident: &IncidentId) -> Option<Severity> {
-        self.known.iter().rev().find(|(known, _)| known == incident).map(|(_, severity)| *severity)
-    }
-
     /// When the next report is due; none while nothing waits.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
@@ -344,36 +363,53 @@ impl TriageStage {
 
     /// Settles the messages of a triage; gives the report to be announced, if it is out.
     pub(crate) async fn finish(&mut self, outcome: Outcome, now: Timestamp) -> Option<Triaged> {
-        let Outcome { triaged, published } = outcome;
-        let incident = triaged.incident_id.clone();
-        let group = self.groups.remove(&incident)?;
-        if published {
-            self.remember(&incident, triaged.event.severity);
-            self.save().await;
-        }
-        let shown = group.running.unwrap_or(0);
-        let mut later = Vec::new();
-        for (place, (event, delivery)) in group.held.into_iter().enumerate() {
-            if place >= shown {
-                later.push(delivery);
-            } else if published {
-                settled(STAGE, delivery.ack().await);
-            } else {
-                tracing::debug!(event = event.event_id.as_str(), "handed back");
-                settled(STAGE, delivery.nak(RETRY_AFTER, "the bus took no report").await);
+        match outcome {
+            Outcome::Written { triaged, published: true } => {
+                let incident = &triaged.incident_id;
+                let group = self.groups.remove(incident)?;
+                self.known.remember(incident, triaged.event.severity);
+                self.save(incident, triaged.event.severity).await;
+                let (shown, later) = group.split();
+                for (_, delivery) in shown {
+                    settled(STAGE, delivery.ack().await);
+                }
+                self.accept_all(later, now).await;
+                Some(*triaged)
+            }
+            Outcome::Written { triaged, published: false } => {
+                let (shown, later) = self.groups.remove(&triaged.incident_id)?.split();
+                for (event, delivery) in shown {
+                    tracing::debug!(event = event.event_id.as_str(), "handed back");
+                    settled(STAGE, delivery.nak(RETRY_AFTER, "the bus took no report").await);
+                }
+                self.accept_all(later, now).await;
+                self.unpublished.insert(triaged.incident_id.clone(), *triaged);
+                if self.unpublished.len() > WAITING {
+                    self.unpublished.pop_first();
+                }
+                None
+            }
+            Outcome::Busy(incident) => {
+                let group = self.groups.get_mut(&incident)?;
+                (group.running, group.due) = (None, plus(now, ELSEWHERE_FOR));
+                None
+            }
+            Outcome::Done(incident, severity) => {
+                let (shown, later) = self.groups.remove(&incident)?.split();
+                self.known.remember(&incident, severity);
+                for (_, delivery) in shown {
+                    self.attach(delivery).await;
+                }
+                self.accept_all(later, now).await;
+                None
             }
         }
-        for delivery in later {
+    }
+
+    async fn accept_all(&mut self, deliveries: Messages, now: Timestamp) {
+        for (_, delivery) in deliveries {
             self.accept(delivery, now).await;
         }
-        if published {
-            return Some(triaged);
-        }
-        self.unpublished.insert(incident, triaged);
-        if self.unpublished.len() > WAITING {
-            self.unpublished.pop_first();
-        }
-        None
     }
 
     /// Hands back every message that has no report.
@@ -385,29 +421,23 @@ impl TriageStage {
         }
     }
 
-    fn remember(&mut self, incident: &IncidentId, severity: Severity) {
-        self.known.retain(|(known, _)| known != incident);
-        self.known.push_back((incident.clone(), severity));
-        if self.known.len() > REMEMBERED {
-            self.known.pop_front();
-        }
-    }
-
     /// Loads what was saved, once.
     pub(crate) async fn restore(&mut self) -> Result<(), StageError> {
         let Some(saved) = self.work.parts.saved.clone().filter(|_| !self.restored) else { return Ok(()) };
         if let Some((remembered, version)) = or_fresh(STAGE, saved.load::<Remembered>(KEY).await)? {
-            (self.known, self.version) = (remembered.triaged, version);
+            (self.known, self.version) = (remembered, version);
         }
         self.restored = true;
         Ok(())
     }
 
     /// Saves what was triaged. A save that fails is made up for by the next one.
-    async fn save(&mut self) {
+    async fn save(&mut self, incident: &IncidentId, severity: Severity) {
+        if let Some(claims) = &self.work.claims {
+            return claims.done(incident, severity).await;
+        }
         let Some(saved) = self.work.parts.saved.clone() else { return };
-        let remembered = Remembered { triaged: self.known.clone() };
-        match saved.save(KEY, &remembered, self.version).await {
+        match saved.save(KEY, &self.known, self.version).await {
             Ok(version) => self.version = version,
             Err(StateError::Conflict { found, .. }) => self.version = found,
             Err(_) => {}

@@ -2,6 +2,8 @@
 
 mod file;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use async_trait::async_trait;
 
 pub use self::file::FileStateStore;
 pub use self::memory::MemoryStateStore;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStateStore;
 use crate::error::BoxError;
 
 /// A value and the version by which it can be replaced.

@@ -28,7 +28,7 @@ pub use self::notifier::check_notifier;
 pub use self::observer::check_observer;
 pub use self::probe::check_probe;
 pub use self::responder::check_responder;
-pub use self::state_store::check_state_store;
+pub use self::state_store::{check_shared_state_store, check_state_store};
 pub use self::triager::check_triager;
 use super::{Violation, ensure};
 

@@ -14,6 +14,7 @@ const KEYS: &str = "keys are any text up to 512 bytes, and no two meet";
 const VALUES: &str = "values are any bytes up to a few MiB";
 const CONCURRENT: &str = "of concurrent saves with one version exactly one wins";
 const DROPPED: &str = "dropping a `save` leaves the old or the new value";
+const SHARED: &str = "of concurrent saves through several handles none is lost";
 const ABSENT: &str = "a key that was never saved holds nothing";
 
 /// A few MiB, the largest value that the contract names.
@@ -33,6 +34,16 @@ pub async fn check_state_store(open: impl Fn() -> Arc<dyn StateStore>) -> Result
     odd_values(&open).await?;
     one_winner(&open).await?;
     dropped_save(&open).await
+}
+
+/// Checks a store that several processes share: [`check_state_store`], and writers that race through
+/// handles of their own, as replicas do.
+///
+/// # Errors
+/// The first line of the contract of [`StateStore`] that does not hold.
+pub async fn check_shared_state_store(open: impl Fn() -> Arc<dyn StateStore>) -> Result<(), Violation> {
+    check_state_store(&open).await?;
+    no_update_is_lost(&open).await
 }
 
 async fn load(store: &dyn StateStore, key: &str, line: &'static str) -> Result<Option<Versioned>, Violation> {
@@ -136,6 +147,39 @@ async fn one_winner(open: &impl Fn() -> Arc<dyn StateStore>) -> Result<(), Viola
         version = winners[0];
     }
     Ok(())
+}
+
+/// Each writer counts one number up, through a handle of its own.
+async fn no_update_is_lost(open: &impl Fn() -> Arc<dyn StateStore>) -> Result<(), Violation> {
+    const KEY: &str = "conformance/shared";
+    const STEPS: u64 = 16;
+    let count = |found: &Option<Versioned>| match found {
+        Some(found) => String::from_utf8_lossy(&found.bytes).parse().unwrap_or(u64::MAX),
+        None => 0,
+    };
+    let mut writers = tokio::task::JoinSet::new();
+    for _ in 0..WRITERS {
+        let store = open();
+        writers.spawn(async move {
+            for _ in 0..STEPS {
+                loop {
+                    let found = store.load(KEY).await?;
+                    let (next, version) = (count(&found).saturating_add(1), found.map_or(0, |found| found.version));
+                    match store.save(KEY, next.to_string().into_bytes(), version).await {
+                        Err(StateError::Conflict { .. }) => {}
+                        outcome => break outcome.map(drop)?,
+                    }
+                }
+            }
+            Ok::<(), StateError>(())
+        });
+    }
+    while let Some(outcome) = within(PATIENCE, SHARED, "a race of writers", writers.join_next()).await? {
+        let outcome = outcome.map_err(|error| Violation::new(SHARED, error.to_string()))?;
+        outcome.map_err(|error| Violation::new(SHARED, crate::error_chain(&error)))?;
+    }
+    let (counted, wanted) = (count(&load(&*open(), KEY, SHARED).await?), u64::from(WRITERS) * STEPS);
+    ensure(counted == wanted, SHARED, || format!("{wanted} updates through {WRITERS} handles came to {counted}"))
 }
 
 async fn dropped_save(open: &impl Fn() -> Arc<dyn StateStore>) -> Result<(), Violation> {
