@@ -212,6 +212,11 @@ impl DetectionEvent {
         self.labels.get("alertname").map_or(self.source.as_str(), String::as_str)
     }
 
+    /// Its incident; a foreign event without one is an incident of its own.
+    pub(crate) fn incident(&self) -> IncidentId {
+        self.incident_id.clone().unwrap_or_else(|| IncidentId::new(format!("inc-{}", self.fingerprint)))
+    }
+
     /// The identity with all labels; an [`IdentityScheme`](crate::IdentityScheme) keeps the
     /// configured ones.
     #[must_use]

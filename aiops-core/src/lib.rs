@@ -63,8 +63,8 @@ pub use crate::action::{
     Target, handler_fn,
 };
 pub use crate::bus::{
-    BusError, DETECTIONS, Delivery, Envelope, EnvelopeError, EventBus, MemoryBus, MemoryBusBuilder, RESPONSES, Settle,
-    Subscription, TRIAGED, Undelivered, dead_letter_topic,
+    BusError, DETECTIONS, Delivery, Envelope, EnvelopeError, EventBus, InvalidTraceparent, MemoryBus, MemoryBusBuilder,
+    RESPONSES, Settle, Subscription, TRIAGED, TraceContext, Undelivered, dead_letter_topic,
 };
 pub use crate::channel::Channel;
 pub use crate::clock::{Clock, SystemClock};

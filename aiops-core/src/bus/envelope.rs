@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::trace::TraceContext;
 use crate::event::DetectionEvent;
-use crate::names::EventId;
+use crate::names::{EventId, IncidentId};
 use crate::responder::{Disposition, Response};
 use crate::triage::Triaged;
 
@@ -38,9 +39,12 @@ pub struct Envelope {
     /// What must stay in order: one identity, one incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitionkey: Option<String>,
-    /// W3C trace context.
+    /// W3C trace context (the CloudEvents extension for distributed tracing): one trace for each incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// What tracing systems add to it, carried on as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
     /// The message itself.
     pub data: Value,
     /// Extension attributes: lower-case letters and digits, plain values.
@@ -77,6 +81,24 @@ pub enum EnvelopeError {
         /// Its version.
         found: String,
     },
+    /// What is read here, in a version of its schema that this build does not know.
+    #[error("message {id:?} is of type {found:?}; this build reads {expected:?}")]
+    Version {
+        /// The message.
+        id: String,
+        /// Its type.
+        found: String,
+        /// The type that is read here.
+        expected: &'static str,
+    },
+    /// Its content is not JSON.
+    #[error("message {id:?} has datacontenttype {found:?}, expected JSON")]
+    ContentType {
+        /// The message.
+        id: String,
+        /// What it is.
+        found: String,
+    },
     /// The type is right and the content is not.
     #[error("message {id:?} of type {kind:?} does not read")]
     Data {
@@ -108,29 +130,46 @@ impl Envelope {
             datacontenttype: "application/json".to_owned(),
             partitionkey: None,
             traceparent: None,
+            tracestate: None,
             data,
             extensions: BTreeMap::new(),
         }
     }
 
-    fn of(id: &str, source: &str, kind: &str, time: Timestamp, key: &str, data: &impl Serialize) -> Self {
+    fn of(id: &str, source: &str, kind: &str, time: Timestamp, incident: &IncidentId, data: &impl Serialize) -> Self {
         // The contract types hold no map with non-text keys and no failing Serialize.
         let data = serde_json::to_value(data).unwrap_or(Value::Null);
-        Self { partitionkey: Some(key.to_owned()), ..Self::new(id, source, kind, time, data) }
+        let envelope = Self::new(id, source, kind, time, data).with_trace(&TraceContext::of_incident(incident, id));
+        Self { partitionkey: Some(incident.to_string()), ..envelope }
+    }
+
+    /// The place in the trace; none where it does not read.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        TraceContext::parse(self.traceparent.as_deref()?, self.tracestate.as_deref()).ok()
+    }
+
+    /// The same message at a place in a trace, instead of that which its incident gives it.
+    #[must_use]
+    pub fn with_trace(self, trace: &TraceContext) -> Self {
+        let (traceparent, tracestate) = (Some(trace.traceparent()), trace.tracestate().map(str::to_owned));
+        Self { traceparent, tracestate, ..self }
     }
 
     /// The envelope of a detection event; its id is the event's.
     #[must_use]
     pub fn detection(event: &DetectionEvent) -> Self {
         let key = crate::fingerprint::Identity { labels: BTreeMap::new(), ..event.identity() }.key();
-        Self::of(event.event_id.as_str(), "/aiops/detection", DETECTION_V1, event.observed(), &key, event)
+        let (id, incident) = (event.event_id.as_str(), event.incident());
+        let envelope = Self::of(id, "/aiops/detection", DETECTION_V1, event.observed(), &incident, event);
+        Self { partitionkey: Some(key), ..envelope }
     }
 
     /// The envelope of a report; one for each triaged event.
     #[must_use]
     pub fn triaged(triaged: &Triaged) -> Self {
         let id = format!("{}/triaged", triaged.event.event_id);
-        Self::of(&id, "/aiops/triage", TRIAGED_V1, triaged.at, triaged.incident_id.as_str(), triaged)
+        Self::of(&id, "/aiops/triage", TRIAGED_V1, triaged.at, &triaged.incident_id, triaged)
     }
 
     /// The envelope of an answer. `event_id` is that of the triaged event. A report that waits for a person
@@ -143,7 +182,7 @@ impl Envelope {
             }
             _ => format!("{event_id}/response"),
         };
-        Self::of(&id, "/aiops/remediation", RESPONSE_V1, response.at, response.incident_id.as_str(), response)
+        Self::of(&id, "/aiops/remediation", RESPONSE_V1, response.at, &response.incident_id, response)
     }
 
     fn read<T: DeserializeOwned>(&self, expected: &'static str) -> Result<T, EnvelopeError> {
@@ -154,10 +193,19 @@ impl Envelope {
             });
         }
         if self.kind != expected {
-            return Err(EnvelopeError::Type {
+            let (id, found) = (crate::text::clip(&self.id, 80), crate::text::clip(&self.kind, 80));
+            let unversioned = expected.trim_end_matches(|end: char| end.is_ascii_digit());
+            let same = self.kind.strip_prefix(unversioned).is_some_and(|version| version.parse::<u32>().is_ok());
+            return Err(if same {
+                EnvelopeError::Version { id, found, expected }
+            } else {
+                EnvelopeError::Type { id, found, expected }
+            });
+        }
+        if !is_json(&self.datacontenttype) {
+            return Err(EnvelopeError::ContentType {
                 id: crate::text::clip(&self.id, 80),
-                found: crate::text::clip(&self.kind, 80),
-                expected,
+                found: crate::text::clip(&self.datacontenttype, 80),
             });
         }
         T::deserialize(&self.data).map_err(|source| EnvelopeError::Data {
@@ -170,7 +218,7 @@ impl Envelope {
     /// Reads a detection event.
     ///
     /// # Errors
-    /// Another type, or content that does not read.
+    /// Another type or version of it, or content that does not read.
     pub fn to_detection(&self) -> Result<DetectionEvent, EnvelopeError> {
         self.read(DETECTION_V1)
     }
@@ -178,7 +226,7 @@ impl Envelope {
     /// Reads a report.
     ///
     /// # Errors
-    /// Another type, or content that does not read.
+    /// Another type or version of it, or content that does not read.
     pub fn to_triaged(&self) -> Result<Triaged, EnvelopeError> {
         self.read(TRIAGED_V1)
     }
@@ -186,7 +234,7 @@ impl Envelope {
     /// Reads an answer.
     ///
     /// # Errors
-    /// Another type, or content that does not read.
+    /// Another type or version of it, or content that does not read.
     pub fn to_response(&self) -> Result<Response, EnvelopeError> {
         self.read(RESPONSE_V1)
     }
@@ -198,6 +246,12 @@ impl Envelope {
         self.extensions.insert("deadletterattempts".to_owned(), Value::from(attempts));
         self
     }
+}
+
+/// `application/json`, or another type of JSON (RFC 6839), with or without parameters.
+fn is_json(content_type: &str) -> bool {
+    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media == "application/json" || media.ends_with("+json")
 }
 
 #[cfg(test)]
@@ -217,6 +271,27 @@ mod tests {
         assert_eq!(back.to_detection().unwrap(), event);
         assert_eq!(back.extensions["myattr"], "x");
         assert!(back.to_triaged().unwrap_err().to_string().contains("expected \"dev.aiops.triaged.v1\""));
+    }
+
+    #[test]
+    fn says_whether_it_is_of_another_version_or_no_json() {
+        let at = Timestamp::UNIX_EPOCH;
+        let event = DetectionEvent::builder(EventKind::LogBurst, "api", Severity::Info, at, "s").build();
+        let read = |kind: &str, content: &str| {
+            let mut envelope = Envelope::detection(&event);
+            (envelope.kind, envelope.datacontenttype) = (kind.to_owned(), content.to_owned());
+            envelope.to_detection()
+        };
+        for content in ["application/json", "application/json; charset=utf-8", "application/vnd.aiops+JSON"] {
+            assert_eq!(read(DETECTION_V1, content).unwrap(), event);
+        }
+        let error = read("dev.aiops.detection.v2", "application/json").unwrap_err();
+        assert!(matches!(error, EnvelopeError::Version { .. }), "{error:?}");
+        for kind in ["dev.aiops.detection.v", "dev.aiops.detection.v1.x", "dev.aiops.detections.v1"] {
+            assert!(matches!(read(kind, "application/json"), Err(EnvelopeError::Type { .. })), "{kind}");
+        }
+        let error = read(DETECTION_V1, "application/avro").unwrap_err();
+        assert!(matches!(error, EnvelopeError::ContentType { .. }), "{error:?}");
     }
 
     /// A bus that drops what has an id that it knows must not drop the end of a report that had waited.

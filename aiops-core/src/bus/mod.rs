@@ -3,6 +3,7 @@
 mod envelope;
 mod memory;
 mod queue;
+mod trace;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 
 pub use self::envelope::{Envelope, EnvelopeError};
 pub use self::memory::{MemoryBus, MemoryBusBuilder, Undelivered};
+pub use self::trace::{InvalidTraceparent, TraceContext};
 use crate::error::BoxError;
 
 /// Topic of announced, raised and resolved detection events.

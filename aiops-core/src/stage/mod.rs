@@ -10,6 +10,7 @@ mod parts;
 mod remediation;
 mod remediation_run;
 mod shared;
+mod span;
 mod step;
 mod triage;
 mod triage_run;

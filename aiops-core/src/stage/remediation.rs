@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::StageParts;
 use super::inbox::{poison, publish, settled};
 use super::lanes::Lanes;
-use super::step::incident_of;
-use crate::bus::{Delivery, Envelope, EventBus, RESPONSES};
+use super::span::span_of;
+use crate::bus::{Delivery, Envelope, EventBus, RESPONSES, TraceContext};
 use crate::error::error_chain;
 use crate::event::{DetectionEvent, Status};
 use crate::incident_log::{IncidentEntry, IncidentRecord};
@@ -15,7 +17,7 @@ use crate::names::IncidentId;
 use crate::notify::{Notice, NoticeKind};
 use crate::observer::PipelineEvent;
 use crate::plugin::{caught, guarded};
-use crate::responder::{Disposition, Plan, RespondError, Responder, Response};
+use crate::responder::{Disposition, Plan, Recovered, RespondError, Responder, Response};
 use crate::time::plus;
 use crate::triage::Triaged;
 
@@ -127,7 +129,7 @@ impl RemediationStage {
     pub(crate) async fn accept_detection(&mut self, delivery: Delivery) {
         match delivery.envelope().to_detection() {
             Ok(event) if event.status == Status::Resolved => {
-                self.push(incident_of(&event), Message::Resolved(Box::new(event), delivery));
+                self.push(event.incident(), Message::Resolved(Box::new(event), delivery));
             }
             Ok(_) => settled(STAGE, delivery.ack().await),
             Err(error) => poison(STAGE, delivery, &error).await,
@@ -192,17 +194,31 @@ impl Work {
         // A failure is counted and logged; the next round asks again.
         let Ok(found) = self.ask(async { self.responder.recover(now).await }).await else { return };
         for recovered in found {
-            self.answered(recovered.triaged, recovered.response, bus).await;
+            let Recovered { triaged, response, .. } = recovered;
+            // The message is gone; its incident says which trace it was.
+            let event = triaged.event.event_id.as_str();
+            let trace = TraceContext::of_incident(&triaged.incident_id, event).child("recovery");
+            let span = span_of!("remediation", triaged.incident_id, Some(&trace));
+            self.answered(triaged, response, &trace, bus).instrument(span).await;
         }
     }
 
     async fn respond(&self, triaged: Triaged, delivery: Delivery, bus: &Arc<dyn EventBus>) {
+        let cause = delivery.envelope().trace();
+        let event = triaged.event.event_id.as_str();
+        let cause = cause.unwrap_or_else(|| TraceContext::of_incident(&triaged.incident_id, event));
+        let trace = cause.child("remediation");
+        let span = span_of!("remediation", triaged.incident_id, Some(&trace));
+        self.answer(triaged, delivery, &trace, bus).instrument(span).await;
+    }
+
+    async fn answer(&self, triaged: Triaged, delivery: Delivery, trace: &TraceContext, bus: &Arc<dyn EventBus>) {
         let now = self.parts.clock.now();
         let answer = self.ask(async { self.responder.accept(&triaged, now).await }).await;
         match answer {
             Ok(Some(response)) => {
                 // Told first: a message that comes again is told again where the responder keeps no answers.
-                self.answered(triaged, response, bus).await;
+                self.answered(triaged, response, trace, bus).await;
                 settled(STAGE, delivery.ack().await);
             }
             Ok(None) => {
@@ -210,7 +226,7 @@ impl Work {
                 let now = self.parts.clock.now();
                 // What fails here is counted and logged; the report is the responder's, and recovery answers it.
                 if let Ok(Some(response)) = self.ask(async { self.responder.finish(&triaged, now).await }).await {
-                    self.answered(triaged, response, bus).await;
+                    self.answered(triaged, response, trace, bus).await;
                 }
             }
             Err(failure) if failure.retryable && delivery.attempt() < self.max_attempts => {
@@ -224,7 +240,7 @@ impl Work {
                 let now = self.parts.clock.now();
                 let escalated = Disposition::Escalated { reason };
                 let response = Response::new(triaged.incident_id.clone(), escalated, Plan::default(), now);
-                self.answered(triaged, response, bus).await;
+                self.answered(triaged, response, trace, bus).await;
             }
         }
     }
@@ -243,11 +259,11 @@ impl Work {
     }
 
     /// Publishes an answer, notes it, tells people, and tells the responder that they were told.
-    async fn answered(&self, triaged: Triaged, response: Response, bus: &Arc<dyn EventBus>) {
+    async fn answered(&self, triaged: Triaged, response: Response, trace: &TraceContext, bus: &Arc<dyn EventBus>) {
         let disposition = response.disposition.as_str();
         metrics::counter!("aiops_remediation_responses_total", "disposition" => disposition).increment(1);
         self.parts.tell(&PipelineEvent::Responded { triaged: &triaged, response: &response });
-        let message = Envelope::response(&triaged.event.event_id, &response);
+        let message = Envelope::response(&triaged.event.event_id, &response).with_trace(trace);
         if let Err(error) = publish(bus, RESPONSES, message, &*self.parts.clock).await {
             tracing::error!(error = error_chain(&error), "the bus took no answer");
             metrics::counter!("aiops_remediation_publish_failed_total").increment(1);

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 use super::StageParts;
 use super::intake::Push;
+use super::span::span_of;
 use crate::bus::Envelope;
 use crate::correlate::{Correlated, CorrelationDecision, IncidentChange};
 use crate::detector::Sighting;
-use crate::event::DetectionEvent;
 use crate::fingerprint::Identity;
 use crate::incident_log::{IncidentEntry, IncidentRecord};
 use crate::names::IncidentId;
@@ -29,6 +30,12 @@ pub(super) struct Step {
 impl Step {
     /// Tells people, then notes it; the envelope is for the outbox.
     pub(super) async fn announce(self, parts: &StageParts) -> Option<Envelope> {
+        let trace = self.envelope.as_ref().and_then(Envelope::trace);
+        let span = span_of!("detection", self.incident, trace.as_ref());
+        self.tell(parts).instrument(span).await
+    }
+
+    async fn tell(self, parts: &StageParts) -> Option<Envelope> {
         if let Some(notice) = self.notice {
             parts.notify(notice).await;
         }
@@ -74,15 +81,10 @@ pub(super) struct Decided {
     pub(super) step: Option<Step>,
 }
 
-/// The event's incident; a foreign event without one is an incident of its own.
-pub(super) fn incident_of(event: &DetectionEvent) -> IncidentId {
-    event.incident_id.clone().unwrap_or_else(|| IncidentId::new(format!("inc-{}", event.fingerprint)))
-}
-
 /// What follows from an announcement or an end.
 pub(super) fn told_step(correlated: &Correlated, now: Timestamp) -> Option<Step> {
     let event = correlated.event.clone()?;
-    let incident = incident_of(&event);
+    let incident = event.incident();
     let boxed = Box::new(event.clone());
     let (kind, entry) = if correlated.decision == CorrelationDecision::Announced {
         let announced = NoticeKind::Announced { held: correlated.count, reason: correlated.reason.clone() };
@@ -101,7 +103,7 @@ pub(super) fn told_step(correlated: &Correlated, now: Timestamp) -> Option<Step>
 /// Tells people of an episode that was held from its start to its end.
 pub(super) fn held_step(held: Correlated, now: Timestamp) -> Option<Step> {
     let event = held.event?;
-    let incident = incident_of(&event);
+    let incident = event.incident();
     let summary = format!("{}: {}", held.by.unwrap_or_default(), held.reason.unwrap_or_default());
     let notice = Notice::new(incident.clone(), event, NoticeKind::Suppressed { summary }, now);
     Some(Step { incident, notice: Some(notice), record: None, envelope: None })

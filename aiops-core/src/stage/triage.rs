@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::Instrument;
 
 use super::claims::{Claim, Claims, KEY, Remembered};
 use super::inbox::{poison, publish, settled};
-use super::step::incident_of;
+use super::span::span_of;
 use super::{StageError, StageParts, or_fresh};
-use crate::bus::{Delivery, Envelope, EventBus, TRIAGED};
+use crate::bus::{Delivery, Envelope, EventBus, TRIAGED, TraceContext};
 use crate::collector::gather_context;
 use crate::context::{ContextQuery, ContextSource};
 use crate::error::error_chain;
@@ -188,6 +189,7 @@ pub(crate) struct Job {
     event: DetectionEvent,
     events: Vec<DetectionEvent>,
     made: Option<Triaged>,
+    trace: TraceContext,
 }
 
 /// What came of it.
@@ -204,6 +206,11 @@ pub(crate) enum Outcome {
 impl Work {
     /// Gathers, asks and publishes.
     pub(crate) async fn triage(self: Arc<Self>, job: Job, bus: Arc<dyn EventBus>) -> Outcome {
+        let span = span_of!("triage", job.incident, Some(&job.trace));
+        self.work_on(job, bus).instrument(span).await
+    }
+
+    async fn work_on(&self, job: Job, bus: Arc<dyn EventBus>) -> Outcome {
         let triaged = match job.made {
             Some(triaged) => triaged,
             None => {
@@ -217,7 +224,8 @@ impl Work {
                 self.report(job.incident, job.event, job.events).await
             }
         };
-        let published = publish(&bus, TRIAGED, Envelope::triaged(&triaged), &*self.parts.clock).await;
+        let message = Envelope::triaged(&triaged).with_trace(&job.trace);
+        let published = publish(&bus, TRIAGED, message, &*self.parts.clock).await;
         if let Err(error) = &published {
             tracing::error!(error = error_chain(error), "the bus took no report; it is tried again");
             metrics::counter!("aiops_triage_publish_failed_total").increment(1);
@@ -304,7 +312,7 @@ impl TriageStage {
         if event.status == Status::Resolved {
             return settled(STAGE, delivery.ack().await);
         }
-        let incident = incident_of(&event);
+        let incident = event.incident();
         let triaged = self.known.severity(&incident);
         if let Some(group) = self.groups.get_mut(&incident) {
             let shown = group.running.unwrap_or(0);
@@ -356,9 +364,12 @@ impl TriageStage {
         group.running = Some(group.held.len());
         let events: Vec<DetectionEvent> = group.held.iter().map(|(event, _)| event.clone()).collect();
         let worst = events.iter().map(|event| event.severity).max()?;
-        let event = events.iter().find(|event| event.severity == worst).cloned()?;
+        let (event, delivery) = group.held.iter().find(|(event, _)| event.severity == worst)?;
+        let event = event.clone();
+        let cause = delivery.envelope().trace();
+        let cause = cause.unwrap_or_else(|| TraceContext::of_incident(incident, event.event_id.as_str()));
         let made = self.unpublished.remove(incident).filter(|triaged| triaged.event.event_id == event.event_id);
-        Some(Job { incident: incident.clone(), event, events, made })
+        Some(Job { incident: incident.clone(), event, events, made, trace: cause.child("triage") })
     }
 
     /// Settles the messages of a triage; gives the report to be announced, if it is out.

@@ -1,5 +1,6 @@
 //! Steps of rollouts, as a deploy pipeline posts them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +13,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::authorise::Authoriser;
-use super::gate::{Gate, Problem, Taken, TakesBatches, router_at};
+use super::cdevents::{self, Read};
+use super::gate::{Gate, JSON, Problem, Taken, TakesBatches, router_at};
 use crate::alert_mapping::FieldFault;
 
 const PATH: &str = "/deploys";
 /// As far ahead as an event may be: a rollout from the future would hold detections until then.
 const MAX_AHEAD: Duration = Duration::from_secs(300);
 /// Bytes of a service, an id or a version.
-const MAX_NAME: usize = 256;
+pub(super) const MAX_NAME: usize = 256;
 /// Bytes of a note: a commit message's head.
 const MAX_NOTE: usize = 4_096;
 
@@ -35,6 +37,13 @@ const MAX_NOTE: usize = 4_096;
 /// | `note` | text of people or pipelines, up to 4 KiB, may be absent |
 ///
 /// Steps may come twice and in any order. The fields are those of [`Rollout`], others are ignored.
+///
+/// An item may also be a [CDEvent](https://cdevents.dev) of the types `service.deployed`,
+/// `service.upgraded` and `service.rolledback`, of any version: as it is, or as the data of a CloudEvent
+/// in its structured, batched or binary form. It is a completed rollout of the service `subject.id` at
+/// `context.timestamp` under the id `context.id`; the version is that of `artifactId`. Of the environments
+/// of CDEvents, only the host's may hold its detections: name them with
+/// [`environments`](Self::environments).
 ///
 /// ```sh
 /// curl -H "Authorization: Bearer $TOKEN" --json '{"service": "checkout", "deploy_id": "4711",
@@ -53,12 +62,22 @@ pub struct DeployIntake {
     gate: Gate,
     log: DeployLog,
     clock: Arc<dyn Clock>,
+    environments: BTreeSet<String>,
 }
 
 impl DeployIntake {
     /// Deploys of those whom the authoriser lets in, for this log.
     pub fn new(log: DeployLog, authoriser: impl Authoriser) -> Self {
-        Self { gate: Gate::new("deploys", authoriser), log, clock: Arc::new(SystemClock) }
+        let mut gate = Gate::new("deploys", authoriser);
+        gate.media = &[JSON, "application/cloudevents+json", "application/cloudevents-batch+json"];
+        Self { gate, log, clock: Arc::new(SystemClock), environments: BTreeSet::new() }
+    }
+
+    /// The environments whose CDEvents count, by `environment.id`; all unless set. Others are taken and
+    /// left out, and counted.
+    pub fn environments<T: Into<String>>(mut self, environments: impl IntoIterator<Item = T>) -> Self {
+        self.environments = environments.into_iter().map(Into::into).collect();
+        self
     }
 
     /// Bytes of a body at the most; 1 MiB unless set.
@@ -92,10 +111,17 @@ impl TakesBatches for DeployIntake {
         };
         let (now, mut taken) = (self.clock.now(), Taken::default());
         for (index, step) in steps.into_iter().enumerate() {
-            match rollout(step, now) {
-                Ok(rollout) => {
-                    self.log.record(rollout);
+            let read = match cdevents::find(&step) {
+                Some((event, at)) => cdevents::read(event, at, &self.environments, now),
+                None => rollout(step, now).map(Read::Step),
+            };
+            match read {
+                Ok(read) => {
                     taken.accepted += 1;
+                    match read {
+                        Read::Step(rollout) => self.log.record(rollout),
+                        Read::Elsewhere => metrics::counter!("aiops_intake_elsewhere_total").increment(1),
+                    }
                 }
                 Err(fault) => taken.reject(index, fault),
             }
@@ -111,14 +137,16 @@ fn rollout(step: Value, now: Timestamp) -> Result<Rollout, FieldFault> {
     let kind: Option<RolloutKind> = read(&step, "kind", "is neither full, scale nor own_rollback")?;
     let at: Option<Timestamp> = read(&step, "at", "is no time as in RFC 3339")?;
     let at = at.unwrap_or(now);
-    if at > plus(now, MAX_AHEAD) {
-        return Err(FieldFault::new("at", "is more than 5 minutes ahead"));
-    }
+    not_ahead(at, now).map_err(|reason| FieldFault::new("at", reason))?;
     let (service, id) = (name(&step, "service")?, name(&step, "deploy_id")?);
     let mut rollout = Rollout::new(service, id, phase, at).kind(kind.unwrap_or_default());
     rollout.version = optional(&step, "version", MAX_NAME)?;
     rollout.note = optional(&step, "note", MAX_NOTE)?;
     Ok(rollout)
+}
+
+pub(super) fn not_ahead(at: Timestamp, now: Timestamp) -> Result<(), &'static str> {
+    if at > plus(now, MAX_AHEAD) { Err("is more than 5 minutes ahead") } else { Ok(()) }
 }
 
 /// A field that may be absent or null.

@@ -19,6 +19,7 @@ use crate::alert_mapping::FieldFault;
 
 /// Alertmanager sends about 1 KiB for each alert.
 const DEFAULT_MAX_BODY: usize = 1024 * 1024;
+pub(super) const JSON: &str = "application/json";
 /// Rejected items that an answer lists; all are counted.
 const MAX_LISTED: usize = 100;
 /// Characters of a field's path in an answer: a label's name may be of any length.
@@ -47,11 +48,14 @@ pub(super) struct Gate {
     pub(super) intake: &'static str,
     pub(super) authoriser: Arc<dyn Authoriser>,
     pub(super) max_body: usize,
+    /// The content types that are taken. A page in a browser cannot send one of these to another site
+    /// unasked.
+    pub(super) media: &'static [&'static str],
 }
 
 impl Gate {
     pub(super) fn new(intake: &'static str, authoriser: impl Authoriser) -> Self {
-        Self { intake, authoriser: Arc::new(authoriser), max_body: DEFAULT_MAX_BODY }
+        Self { intake, authoriser: Arc::new(authoriser), max_body: DEFAULT_MAX_BODY, media: &[JSON] }
     }
 
     /// The body of a request that may come in.
@@ -59,9 +63,9 @@ impl Gate {
         let (parts, body) = request.into_parts();
         self.authoriser.authorise(&parts).await?;
         let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        // A page in a browser cannot send this type to another site unasked.
-        if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-            let message = "the content type must be application/json";
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !self.media.iter().any(|taken| kind.eq_ignore_ascii_case(taken)) {
+            let message = format!("the content type must be {}", self.media.join(" or "));
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", message));
         }
         let too_large = || {

@@ -7,7 +7,7 @@
 //! | router | takes | gives |
 //! |---|---|---|
 //! | [`AlertIntake`] | `POST /alertmanager`: Alertmanager's webhook, version 4 | events to a pipeline's [`Intake`](aiops_core::Intake) |
-//! | [`DeployIntake`] | `POST /deploys`: steps of rollouts | a [`DeployLog`](aiops_core::DeployLog) |
+//! | [`DeployIntake`] | `POST /deploys`: steps of rollouts, and CDEvents of services | a [`DeployLog`](aiops_core::DeployLog) |
 //!
 //! Both answer JSON alone. A batch is taken item by item: a bad item rejects itself alone. The answer says how many were
 //! accepted, and which were not, by index, field and reason:
@@ -23,12 +23,13 @@
 //! | 401, 403 | `unauthenticated`, `forbidden` | the authoriser's word |
 //! | 405 | `method` | it is no POST |
 //! | 413 | `too_large` | the body is longer than the bound |
-//! | 415 | `media_type` | the content type is not `application/json` |
+//! | 415 | `media_type` | the content type is not `application/json`; deploys also take CloudEvents |
 //! | 422 | | every item was rejected; the answer lists them |
 //! | 503 | `busy`, `stopping`, `undecided` | the pipeline is behind or ended, or the authoriser cannot tell: come again |
 
 mod alerts;
 mod authorise;
+mod cdevents;
 mod deploys;
 mod firing;
 mod gate;
