@@ -111,8 +111,9 @@ pub use crate::responder::{
 pub use crate::reviewed::{ReviewedCase, Verdict};
 pub use crate::signal::{Band, Evidence, Signal};
 pub use crate::stage::{
-    DetectionStage, DetectionStageBuilder, Intake, IntakeError, REMEDIATION_GROUP, RemediationStage,
-    RemediationStageBuilder, StageError, StageParts, StagePartsBuilder, TRIAGE_GROUP, TriageStage, TriageStageBuilder,
+    DetectionStage, DetectionStageBuilder, Intake, IntakeError, Objective, Objectives, REMEDIATION_GROUP,
+    RemediationStage, RemediationStageBuilder, StageError, StageParts, StagePartsBuilder, TRIAGE_GROUP, TriageStage,
+    TriageStageBuilder,
 };
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

@@ -8,15 +8,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::receipts::Receipts;
-use super::{Notice, Notifier, Receipt};
+use super::{Notice, NoticeKind, Notifier, Receipt};
 use crate::error::error_chain;
 use crate::incident_log::{IncidentEntry, IncidentRecord};
 use crate::lock::lock;
 use crate::names::IncidentId;
 use crate::observer::PipelineEvent;
 use crate::plugin::guarded;
-use crate::stage::StageParts;
-use crate::time::plus;
+use crate::stage::{Measured, StageParts, ended};
+use crate::time::{plus, since};
 
 /// A channel that takes longer is as good as down.
 pub(crate) const NOTIFY_DEADLINE: Duration = Duration::from_secs(10);
@@ -142,6 +142,12 @@ impl Fanout {
                 };
                 let service = notice.service().clone();
                 parts.append(IncidentRecord::new(notice.incident_id.clone(), service, notice.at, entry)).await;
+            }
+        }
+        if matches!(notice.kind, NoticeKind::Announced { .. }) {
+            ended(Measured::Detection, taken);
+            if taken {
+                parts.took(Measured::Detection, since(parts.clock.now(), notice.at));
             }
         }
         if !taken {

@@ -20,7 +20,7 @@ use crate::notify::{NoticeDelivery, Notifier};
 use crate::observer::Observer;
 use crate::redact::Redactor;
 use crate::responder::Responder;
-use crate::stage::{DetectionStage, RemediationStage, StageParts, StagePartsBuilder, TriageStage};
+use crate::stage::{DetectionStage, Objectives, RemediationStage, StageParts, StagePartsBuilder, TriageStage};
 use crate::store::StateStore;
 use crate::triage::Triager;
 use crate::virtual_clock::VirtualClock;
@@ -208,6 +208,12 @@ impl PipelineBuilder {
     /// How long the responder may take (default 4 min).
     pub fn respond_deadline(mut self, deadline: Duration) -> Self {
         self.respond_deadline = Some(deadline);
+        self
+    }
+
+    /// What the stages are held to, in their metrics.
+    pub fn objectives(mut self, objectives: Objectives) -> Self {
+        self.parts = self.parts.objectives(objectives);
         self
     }
 

@@ -12,16 +12,17 @@ use super::lanes::Lanes;
 use super::shared::Shared;
 use super::step::{Decided, Input, Step, UnderWay, held_step, told_step};
 use super::watch::{Failed, Watch, evaluate};
-use super::{StageError, StageParts, or_fresh};
+use super::{Measured, StageError, StageParts, ended, or_fresh};
 use crate::bus::{DETECTIONS, Envelope, EventBus};
 use crate::correlate::{Correlated, CorrelationDecision, Correlator};
 use crate::data_state::DataState;
 use crate::detector::{Detector, Evaluation, Sighting};
-use crate::event::DetectionEvent;
+use crate::event::{DetectionEvent, Status};
 use crate::names::IncidentId;
 use crate::observer::PipelineEvent;
 use crate::plugin::{Boxed, join_all};
 use crate::store::StateError;
+use crate::time::since;
 
 /// The stage's name in errors and metrics.
 pub(super) const STAGE: &str = "detection";
@@ -301,6 +302,7 @@ impl DetectionStage {
         let parts = Arc::clone(&self.parts);
         let watch = &mut self.watches[place];
         let (detector, every) = (Arc::clone(&watch.detector), watch.every());
+        ended(Measured::Detection, outcome.is_ok());
         let sightings = match outcome {
             Ok(evaluation) => {
                 parts.tell(&PipelineEvent::Evaluated { detector: detector.name(), at, evaluation: &evaluation });
@@ -356,6 +358,9 @@ impl DetectionStage {
             }
             let Some(correlated) = correlated else { continue };
             self.parts.tell(&PipelineEvent::Correlated { at: now, correlated: &correlated });
+            if let Some(event) = correlated.event.as_ref().filter(|event| event.status == Status::Firing) {
+                self.parts.began(Measured::Detection, since(now, event.observed()));
+            }
             match correlated.decision {
                 CorrelationDecision::Announced | CorrelationDecision::Resolved | CorrelationDecision::Repeat => {}
                 _ => {

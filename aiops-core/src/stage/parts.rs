@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::objectives::Objectives;
 use crate::clock::{Clock, SystemClock};
 use crate::error::error_chain;
 use crate::incident_log::{IncidentLog, IncidentRecord, MemoryIncidentLog};
@@ -31,6 +32,7 @@ pub struct StageParts {
     fanout: Fanout,
     log: Arc<dyn IncidentLog>,
     observer: Arc<dyn Observer>,
+    pub(super) objectives: Objectives,
 }
 
 /// Builds [`StageParts`].
@@ -45,6 +47,7 @@ pub struct StagePartsBuilder {
     replica: Option<String>,
     log: Arc<dyn IncidentLog>,
     observer: Arc<dyn Observer>,
+    objectives: Objectives,
 }
 
 impl StageParts {
@@ -59,6 +62,7 @@ impl StageParts {
             replica: None,
             log: Arc::new(MemoryIncidentLog::default()),
             observer: Arc::new(Blind),
+            objectives: Objectives::default(),
         }
     }
 
@@ -147,6 +151,12 @@ impl StagePartsBuilder {
         self
     }
 
+    /// What the stages are held to, in their metrics.
+    pub fn objectives(mut self, objectives: Objectives) -> Self {
+        self.objectives = objectives;
+        self
+    }
+
     /// Another clock.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -159,7 +169,8 @@ impl StagePartsBuilder {
         let replica = self.replica;
         let saved = self.state.map(|store| Arc::new(Saved { store, clock: Arc::clone(&self.clock), replica }));
         let fanout = Fanout::new(self.channels, self.delivery, self.notify_deadline, saved.clone());
-        Arc::new(StageParts { clock: self.clock, saved, fanout, log: self.log, observer: self.observer })
+        let Self { clock, log, observer, objectives, .. } = self;
+        Arc::new(StageParts { clock, saved, fanout, log, observer, objectives })
     }
 }
 

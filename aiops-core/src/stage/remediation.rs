@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::StageParts;
 use super::inbox::{poison, publish, settled};
 use super::lanes::Lanes;
 use super::span::span_of;
+use super::{Measured, StageParts, ended};
 use crate::bus::{Delivery, Envelope, EventBus, RESPONSES, TraceContext};
 use crate::error::error_chain;
 use crate::event::{DetectionEvent, Status};
@@ -18,7 +18,7 @@ use crate::notify::{Notice, NoticeKind};
 use crate::observer::PipelineEvent;
 use crate::plugin::{caught, guarded};
 use crate::responder::{Disposition, Plan, Recovered, RespondError, Responder, Response};
-use crate::time::plus;
+use crate::time::{plus, since};
 use crate::triage::Triaged;
 
 /// The stage's name in errors and metrics.
@@ -209,10 +209,23 @@ impl Work {
         let cause = cause.unwrap_or_else(|| TraceContext::of_incident(&triaged.incident_id, event));
         let trace = cause.child("remediation");
         let span = span_of!("remediation", triaged.incident_id, Some(&trace));
-        self.answer(triaged, delivery, &trace, bus).instrument(span).await;
+        let started = self.parts.clock.now();
+        self.parts.began(Measured::Remediation, since(started, triaged.at));
+        let answered = self.answer(triaged, delivery, &trace, bus).instrument(span).await;
+        ended(Measured::Remediation, answered);
+        if answered {
+            self.parts.took(Measured::Remediation, since(self.parts.clock.now(), started));
+        }
     }
 
-    async fn answer(&self, triaged: Triaged, delivery: Delivery, trace: &TraceContext, bus: &Arc<dyn EventBus>) {
+    /// Whether the responder answered, or took the report over.
+    async fn answer(
+        &self,
+        triaged: Triaged,
+        delivery: Delivery,
+        trace: &TraceContext,
+        bus: &Arc<dyn EventBus>,
+    ) -> bool {
         let now = self.parts.clock.now();
         let answer = self.ask(async { self.responder.accept(&triaged, now).await }).await;
         match answer {
@@ -220,18 +233,23 @@ impl Work {
                 // Told first: a message that comes again is told again where the responder keeps no answers.
                 self.answered(triaged, response, trace, bus).await;
                 settled(STAGE, delivery.ack().await);
+                true
             }
             Ok(None) => {
                 settled(STAGE, delivery.ack().await);
                 let now = self.parts.clock.now();
                 // What fails here is counted and logged; the report is the responder's, and recovery answers it.
-                if let Ok(Some(response)) = self.ask(async { self.responder.finish(&triaged, now).await }).await {
+                let finished = self.ask(async { self.responder.finish(&triaged, now).await }).await;
+                let well = finished.is_ok();
+                if let Ok(Some(response)) = finished {
                     self.answered(triaged, response, trace, bus).await;
                 }
+                well
             }
             Err(failure) if failure.retryable && delivery.attempt() < self.max_attempts => {
                 let wait = backoff(delivery.attempt());
                 settled(STAGE, delivery.nak(wait, failure.reason).await);
+                false
             }
             Err(failure) => {
                 let attempts = delivery.attempt();
@@ -241,6 +259,7 @@ impl Work {
                 let escalated = Disposition::Escalated { reason };
                 let response = Response::new(triaged.incident_id.clone(), escalated, Plan::default(), now);
                 self.answered(triaged, response, trace, bus).await;
+                false
             }
         }
     }

@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::claims::{Claim, Claims, KEY, Remembered};
 use super::inbox::{poison, publish, settled};
 use super::span::span_of;
-use super::{StageError, StageParts, or_fresh};
+use super::{Measured, StageError, StageParts, ended, or_fresh};
 use crate::bus::{Delivery, Envelope, EventBus, TRIAGED, TraceContext};
 use crate::collector::gather_context;
 use crate::context::{ContextQuery, ContextSource};
@@ -23,7 +23,7 @@ use crate::observer::PipelineEvent;
 use crate::plugin::guarded;
 use crate::redact::Redactor;
 use crate::store::StateError;
-use crate::time::plus;
+use crate::time::{plus, since};
 use crate::triage::{Provenance, Triage, TriageReport, TriageRequest, Triaged, Triager};
 
 /// The stage's name in errors and metrics.
@@ -211,8 +211,9 @@ impl Work {
     }
 
     async fn work_on(&self, job: Job, bus: Arc<dyn EventBus>) -> Outcome {
-        let triaged = match job.made {
-            Some(triaged) => triaged,
+        let started = self.parts.clock.now();
+        let (triaged, written) = match job.made {
+            Some(triaged) => (triaged, true),
             None => {
                 if let Some(claims) = &self.claims {
                     match claims.claim(&job.incident, job.event.severity, self.parts.clock.now()).await {
@@ -221,6 +222,7 @@ impl Work {
                         Claim::Done(severity) => return Outcome::Done(job.incident, severity),
                     }
                 }
+                self.parts.began(Measured::Triage, since(started, job.event.observed()));
                 self.report(job.incident, job.event, job.events).await
             }
         };
@@ -230,10 +232,20 @@ impl Work {
             tracing::error!(error = error_chain(error), "the bus took no report; it is tried again");
             metrics::counter!("aiops_triage_publish_failed_total").increment(1);
         }
+        ended(Measured::Triage, written && published.is_ok());
+        if published.is_ok() {
+            self.parts.took(Measured::Triage, since(self.parts.clock.now(), started));
+        }
         Outcome::Written { triaged: Box::new(triaged), published: published.is_ok() }
     }
 
-    async fn report(&self, incident: IncidentId, event: DetectionEvent, events: Vec<DetectionEvent>) -> Triaged {
+    /// A report, and whether the triager wrote it.
+    async fn report(
+        &self,
+        incident: IncidentId,
+        event: DetectionEvent,
+        events: Vec<DetectionEvent>,
+    ) -> (Triaged, bool) {
         let clock = &*self.parts.clock;
         let now = clock.now();
         let query = ContextQuery::new(event.clone(), incident.clone(), now, plus(now, self.context_deadline))
@@ -249,7 +261,7 @@ impl Work {
             Ok(Ok(triage)) => {
                 metrics::counter!("aiops_triage_reports_total", "triager" => self.triager.name().to_owned())
                     .increment(1);
-                return Triaged::new(&request, triage, clock.now());
+                return (Triaged::new(&request, triage, clock.now()), true);
             }
             // The error's own first line says which triager failed; the chain may hold foreign text.
             Ok(Err(error)) => ("error", error.to_string(), error_chain(&error)),
@@ -263,7 +275,7 @@ impl Work {
             .increment(1);
         let report = TriageReport::new(format!("No report: {reason}. {}", request.event.explain()));
         let provenance = Provenance::new(STAGE).fallback(reason);
-        Triaged::new(&request, Triage::new(report, provenance), clock.now())
+        (Triaged::new(&request, Triage::new(report, provenance), clock.now()), false)
     }
 
     /// Notes a report and tells people of it.

@@ -149,7 +149,10 @@ impl Subscriber for LogRecorder {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct MetricRecorder {
+    /// By name.
     values: Values,
+    /// By name and labels, as [`series`](Self::series) takes them.
+    series: Values,
 }
 
 type Values = Arc<Mutex<BTreeMap<String, f64>>>;
@@ -161,6 +164,12 @@ impl MetricRecorder {
         lock(&self.values).get(name).copied()
     }
 
+    /// The value of one series, where it was ever set: `name{label=value,…}`, labels by name.
+    #[must_use]
+    pub fn series(&self, series: &str) -> Option<f64> {
+        lock(&self.series).get(series).copied()
+    }
+
     /// The names of all metrics that were ever set.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -168,21 +177,26 @@ impl MetricRecorder {
     }
 
     fn handle(&self, key: &Key) -> Arc<Handle> {
-        Arc::new(Handle { name: key.name().to_owned(), values: Arc::clone(&self.values) })
+        let mut labels: Vec<String> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        labels.sort();
+        let of_all = (key.name().to_owned(), Arc::clone(&self.values));
+        let of_series = (format!("{}{{{}}}", key.name(), labels.join(",")), Arc::clone(&self.series));
+        Arc::new(Handle { places: [of_all, of_series] })
     }
 }
 
 #[derive(Debug)]
 struct Handle {
-    name: String,
-    values: Values,
+    places: [(String, Values); 2],
 }
 
 impl Handle {
-    fn change(&self, change: impl FnOnce(f64) -> f64) {
-        let mut values = lock(&self.values);
-        let value = values.entry(self.name.clone()).or_default();
-        *value = change(*value);
+    fn change(&self, change: impl Fn(f64) -> f64) {
+        for (name, values) in &self.places {
+            let mut values = lock(values);
+            let value = values.entry(name.clone()).or_default();
+            *value = change(*value);
+        }
     }
 }
 
