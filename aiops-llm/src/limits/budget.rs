@@ -1,12 +1,10 @@
-//! Tokens and money, reserved before a request goes out and settled when it is back.
+//! How much a triager may use, and the windows in which it is counted.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::locked;
 use crate::chat::Usage;
 
 /// Services that are counted each; further ones share one account.
@@ -126,7 +124,7 @@ impl BudgetSpent {
     }
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Window {
     number: i64,
     tokens: u64,
@@ -143,36 +141,40 @@ impl Window {
     }
 }
 
-#[derive(Debug, Default)]
-struct Used {
+/// What is used of a budget.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Used {
     minute: Window,
     day: Window,
     services: BTreeMap<String, Window>,
 }
 
-/// What is used of a budget.
-#[derive(Debug, Default)]
-pub(crate) struct Spending {
-    used: Arc<Mutex<Used>>,
+/// Tokens and money that were taken off the budget for one request.
+#[derive(Debug, Clone)]
+pub(super) struct Booking {
+    service: String,
+    windows: (i64, i64),
+    tokens: u64,
+    dollars: f64,
 }
 
-impl Spending {
+impl Used {
     /// Takes `tokens` and `cost` off the budget until they are settled, all or nothing.
-    pub(crate) fn reserve(
-        &self,
+    pub(super) fn reserve(
+        &mut self,
         budget: &Budget,
         service: &str,
         tokens: u64,
         cost: Option<f64>,
         now: Timestamp,
-    ) -> Result<Reservation, BudgetSpent> {
+    ) -> Result<Booking, BudgetSpent> {
         let second = now.as_second();
         let (minute, day) = (second.div_euclid(MINUTE), second.div_euclid(DAY));
-        let mut used = locked(&self.used);
-        let known = used.services.len();
-        let service = if known < SERVICES || used.services.contains_key(service) { service } else { "" };
-        let of_service = used.services.entry(service.to_owned()).or_default().at(day).tokens;
-        let (of_minute, of_day) = (used.minute.at(minute).tokens, *used.day.at(day));
+        let known = self.services.len();
+        let service = if known < SERVICES || self.services.contains_key(service) { service } else { "" };
+        let of_service = self.services.entry(service.to_owned()).or_default().at(day).tokens;
+        let (of_minute, of_day) = (self.minute.at(minute).tokens, *self.day.at(day));
         let windows = [
             ("tokens_per_minute", budget.tokens_per_minute, of_minute),
             ("tokens_per_day", budget.tokens_per_day, of_day.tokens),
@@ -189,58 +191,50 @@ impl Spending {
                 return Err(BudgetSpent::Dollars { limit, used: of_day.dollars, asked });
             }
         }
-        let reservation = Reservation {
-            used: Arc::<Mutex<Used>>::clone(&self.used),
+        let booking = Booking {
             service: service.to_owned(),
-            windows: (used.minute.number, used.day.number),
+            windows: (self.minute.number, self.day.number),
             tokens,
             dollars: cost.unwrap_or_default(),
         };
-        reservation.book(&mut used, tokens, reservation.dollars);
+        self.book(&booking);
         // Yesterday's services make room.
-        let today = used.day.number;
-        if used.services.len() >= SERVICES {
-            used.services.retain(|_, window| window.number == today);
+        let today = self.day.number;
+        if self.services.len() >= SERVICES {
+            self.services.retain(|_, window| window.number == today);
         }
-        Ok(reservation)
+        Ok(booking)
     }
-}
 
-/// Tokens and money that a running request may still take. Dropped without being settled, it stays taken: the request
-/// may have been served.
-#[derive(Debug)]
-pub(crate) struct Reservation {
-    used: Arc<Mutex<Used>>,
-    service: String,
-    windows: (i64, i64),
-    tokens: u64,
-    dollars: f64,
-}
-
-impl Reservation {
-    fn book(&self, used: &mut Used, tokens: u64, dollars: f64) {
-        used.minute.tokens = used.minute.tokens.saturating_add(tokens);
-        used.day.tokens = used.day.tokens.saturating_add(tokens);
-        used.day.dollars += dollars;
-        if let Some(window) = used.services.get_mut(&self.service) {
-            window.tokens = window.tokens.saturating_add(tokens);
+    /// Takes a booking in that was granted.
+    pub(super) fn book(&mut self, booking: &Booking) {
+        let (minute, day) = booking.windows;
+        let add = |window: &mut Window, number: i64, dollars: f64| {
+            let window = window.at(number);
+            if window.number == number {
+                window.tokens = window.tokens.saturating_add(booking.tokens);
+                window.dollars += dollars;
+            }
+        };
+        add(&mut self.minute, minute, 0.0);
+        add(&mut self.day, day, booking.dollars);
+        if self.services.len() < SERVICES || self.services.contains_key(&booking.service) {
+            add(self.services.entry(booking.service.clone()).or_default(), day, 0.0);
         }
     }
 
     /// Puts what was used in the place of what was reserved.
-    pub(crate) fn settle(self, usage: Usage, cost: Option<f64>) {
-        let used = Arc::<Mutex<Used>>::clone(&self.used);
-        let mut used = locked(&used);
-        let (minute, day) = self.windows;
+    pub(super) fn settle(&mut self, booking: &Booking, usage: Usage, cost: Option<f64>) {
+        let (minute, day) = booking.windows;
         let exchange = |window: &mut Window, number: i64, dollars: f64| {
             if window.number == number {
-                window.tokens = window.tokens.saturating_sub(self.tokens).saturating_add(usage.total());
-                window.dollars = (window.dollars - self.dollars).max(0.0) + dollars;
+                window.tokens = window.tokens.saturating_sub(booking.tokens).saturating_add(usage.total());
+                window.dollars = (window.dollars - booking.dollars).max(0.0) + dollars;
             }
         };
-        exchange(&mut used.minute, minute, 0.0);
-        exchange(&mut used.day, day, cost.unwrap_or_default());
-        if let Some(window) = used.services.get_mut(&self.service) {
+        exchange(&mut self.minute, minute, 0.0);
+        exchange(&mut self.day, day, cost.unwrap_or_default());
+        if let Some(window) = self.services.get_mut(&booking.service) {
             exchange(window, day, 0.0);
         }
     }
@@ -256,22 +250,22 @@ mod tests {
 
     #[test]
     fn a_minutes_tokens_are_reserved_settled_and_given_again_in_the_next() {
-        let (spending, budget) = (Spending::default(), Budget::default().tokens_per_minute(100));
+        let (mut spending, budget) = (Used::default(), Budget::default().tokens_per_minute(100));
         let first = spending.reserve(&budget, "web", 60, None, at(0)).unwrap();
         let refused = spending.reserve(&budget, "web", 60, None, at(59)).unwrap_err();
         assert_eq!(refused.to_string(), "tokens_per_minute is 100: 60 are used, and this request may take 60");
-        first.settle(Usage::new(20, 10), None);
+        spending.settle(&first, Usage::new(20, 10), None);
         let second = spending.reserve(&budget, "web", 60, None, at(59)).unwrap();
         let third = spending.reserve(&budget, "web", 100, None, at(60)).unwrap();
-        second.settle(Usage::new(1, 1), None);
+        spending.settle(&second, Usage::new(1, 1), None);
         assert!(spending.reserve(&budget, "web", 1, None, at(61)).is_err(), "of another minute");
-        third.settle(Usage::default(), None);
+        spending.settle(&third, Usage::default(), None);
         assert!(spending.reserve(&budget, "web", 100, None, at(61)).is_ok());
     }
 
     #[test]
     fn a_noisy_service_leaves_some_to_the_others() {
-        let (spending, budget) = (Spending::default(), Budget::default().tokens_per_service_and_day(50));
+        let (mut spending, budget) = (Used::default(), Budget::default().tokens_per_service_and_day(50));
         assert!(spending.reserve(&budget, "noisy", 50, None, at(0)).is_ok());
         assert!(spending.reserve(&budget, "noisy", 1, None, at(120)).is_err());
         assert!(spending.reserve(&budget, "quiet", 50, None, at(120)).is_ok());
@@ -280,18 +274,19 @@ mod tests {
 
     #[test]
     fn money_needs_a_price_and_ends() {
-        let (spending, budget) = (Spending::default(), Budget::default().dollars_per_day(0.10));
+        let (mut spending, budget) = (Used::default(), Budget::default().dollars_per_day(0.10));
         assert_eq!(spending.reserve(&budget, "a", 1, None, at(0)).unwrap_err(), BudgetSpent::NoPrice);
-        spending.reserve(&budget, "a", 1, Some(0.09), at(0)).unwrap().settle(Usage::new(1, 1), Some(0.05));
+        let first = spending.reserve(&budget, "a", 1, Some(0.09), at(0)).unwrap();
+        spending.settle(&first, Usage::new(1, 1), Some(0.05));
         assert!(spending.reserve(&budget, "a", 1, Some(0.06), at(9)).is_err());
         assert!(spending.reserve(&budget, "a", 1, Some(0.04), at(9)).is_ok());
     }
 
     #[test]
     fn services_without_end_share_one_account() {
-        let (spending, budget) = (Spending::default(), Budget::default().tokens_per_service_and_day(1));
+        let (mut spending, budget) = (Used::default(), Budget::default().tokens_per_service_and_day(1));
         let taken = (0..SERVICES + 10).filter(|n| spending.reserve(&budget, &n.to_string(), 1, None, at(0)).is_ok());
         assert_eq!(taken.count(), SERVICES + 1);
-        assert!(locked(&spending.used).services.len() <= SERVICES + 1);
+        assert!(spending.services.len() <= SERVICES + 1);
     }
 }

@@ -106,7 +106,7 @@ impl LlmTriager {
         let most = self.most(chat);
         let cost = self.prices.cost(self.model.model(), most);
         let service = request.event.service.as_str();
-        let reservation = self.spending.reserve(&self.settings.budget, service, most.total(), cost, started)?;
+        let reservation = self.spending.reserve(&self.settings.budget, service, most.total(), cost, started).await?;
         let until = plus(started, chat.timeout).min(deadline);
         let span = span::of(&*self.model, chat);
         let asked = self.model.complete(chat).instrument(span.clone());
@@ -134,7 +134,7 @@ impl LlmTriager {
             if attempts_before(spent) == 0 { cost } else { spent.cost.zip(cost).map(|(one, other)| one + other) };
         // An attempt that ran out of time may have been served and billed: what was reserved for it stays taken.
         if !matches!(&outcome, Err(error) if error.kind == ChatErrorKind::Timeout && usage == Usage::default()) {
-            reservation.settle(usage, cost);
+            reservation.settle(usage, cost).await;
         }
         let open = {
             let mut breaker = self.breaker();

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aiops_core::{ActionMenu, Clock, Placeholders, Redactor, SystemClock, Triager};
+use aiops_core::{ActionMenu, Clock, Placeholders, Redactor, StateStore, SystemClock, Triager};
 use tokio::sync::Semaphore;
 
 use super::{InvalidTriager, LlmTriager, Settings};
@@ -28,6 +28,7 @@ pub struct LlmTriagerBuilder {
     bounded: bool,
     clock: Arc<dyn Clock>,
     salt: Option<String>,
+    account: Option<(Arc<dyn StateStore>, String)>,
 }
 
 impl LlmTriagerBuilder {
@@ -52,6 +53,7 @@ impl LlmTriagerBuilder {
             bounded: false,
             clock: Arc::new(SystemClock),
             salt: None,
+            account: None,
         }
     }
 
@@ -65,6 +67,14 @@ impl LlmTriagerBuilder {
     /// Tokens and money that may be used.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.settings.budget = budget;
+        self
+    }
+
+    /// Counts what is used in a store, under the name of an account: for replicas that share one budget, and for
+    /// a budget that a restart does not give again. A store that does not answer within 2 s is not waited for: then
+    /// each replica goes by what it knows, and pays in what it used once the store is back.
+    pub fn account(mut self, store: impl StateStore, name: impl Into<String>) -> Self {
+        self.account = Some((Arc::new(store), name.into()));
         self
     }
 
@@ -169,6 +179,9 @@ impl LlmTriagerBuilder {
         let system = prompt::system(&self.menu);
         // Two hashers of the standard library are seeded by the system: 128 bits.
         let random = || format!("{:016x}{:016x}", RandomState::new().hash_one(0), RandomState::new().hash_one(1));
+        let spending = self.account.map_or_else(Spending::default, |(store, name)| {
+            Spending::shared(store, &name, Arc::<dyn Clock>::clone(&self.clock))
+        });
         Ok(LlmTriager {
             model: self.model,
             menu: self.menu,
@@ -183,7 +196,7 @@ impl LlmTriagerBuilder {
             clock: self.clock,
             salt: self.salt.unwrap_or_else(random),
             breaker: Mutex::new(Breaker::default()),
-            spending: Spending::default(),
+            spending,
             flight: Flight::default(),
             places: Semaphore::new(self.at_once.min(Semaphore::MAX_PERMITS)),
         })
