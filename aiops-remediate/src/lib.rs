@@ -6,6 +6,7 @@
 //! | feature | what it is for |
 //! |---|---|
 //! | `client` | channels to people over HTTP, on the client that the host passes in: any webhook (signed), Slack, PagerDuty |
+//! | `command` | actions by the programs that a team already has, without a shell; on Unix |
 //! | `review` | the weekly review of an audit log: what passed the threshold, verdicts, calibration of each model |
 //! | `redis` | the remediation store in Redis, for several processes |
 //! | `sim` | a simulated cluster with handlers for the field report's five actions: for tests and examples |
@@ -15,6 +16,9 @@
 
 mod audit;
 mod catalogue;
+#[cfg(all(feature = "command", unix))]
+#[cfg_attr(docsrs, doc(cfg(feature = "command")))]
+pub mod command;
 mod dispatcher;
 mod mutant;
 #[cfg(feature = "client")]
