@@ -5,7 +5,7 @@
 //!
 //! | feature | what it is for |
 //! |---|---|
-//! | `client` | channels to people over HTTP, on the client that the host passes in: any webhook (signed), Slack, PagerDuty |
+//! | `client` | channels to people and actions over HTTP, on the client that the host passes in: any webhook (signed), Slack, PagerDuty |
 //! | `command` | actions by the programs that a team already has, without a shell; on Unix |
 //! | `review` | the weekly review of an audit log: what passed the threshold, verdicts, calibration of each model |
 //! | `redis` | the remediation store in Redis, for several processes |
@@ -20,6 +20,8 @@ mod catalogue;
 #[cfg_attr(docsrs, doc(cfg(feature = "command")))]
 pub mod command;
 mod dispatcher;
+#[cfg(feature = "client")]
+mod hook;
 mod mutant;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
@@ -38,6 +40,9 @@ mod store;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub mod webhook;
 mod yaml;
 
 pub use crate::audit::{

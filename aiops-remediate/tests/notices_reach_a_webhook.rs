@@ -159,11 +159,11 @@ fn every_fault_of_a_notifier_is_told_at_once() {
     for (fault, wanted) in faults.iter().zip([
         "header \"bad name\" cannot stand in a request",
         "the key is shorter than 16 bytes",
+        "the url is neither http nor https",
         "the template names no {incident_id}, by which the receiver folds notices",
         "template /a: there is no {sumary}; there are incident_id, notice, ",
         "template /b/1: a single \"{\"; write {{ for the sign itself",
         "template /c: a single \"}\"; write }} for the sign itself",
-        "the url is neither http nor https",
     ]) {
         assert!(fault.starts_with(wanted), "{fault}");
     }
@@ -217,13 +217,9 @@ async fn what_stays_wrong_is_an_error_that_tells_no_secret() {
         (
             Reply::Body(403, "no s3cret-token here".to_owned()),
             false,
-            "the server refused the notice, status 403: no [redacted] here",
+            "the server refused it, status 403: no [redacted] here",
         ),
-        (
-            Reply::Body(404, "<html>no such page</html>".to_owned()),
-            false,
-            "the server refused the notice, status 404: ",
-        ),
+        (Reply::Body(404, "<html>no such page</html>".to_owned()), false, "the server refused it, status 404: "),
         (Reply::Body(500, "oops".to_owned()), true, "the server failed, status 500: oops"),
         (
             Reply::WithHeader(429, "retry-after: 3600", String::new()),

@@ -246,8 +246,7 @@ async fn an_invalid_event_is_refused_with_its_errors_and_without_the_key() {
         let double = Double::start(move |_, _| Reply::Body(status, body.clone())).await;
         let error =
             builder(&double, &clock).build().unwrap().notify(&notice(&clock, announced()), None).await.unwrap_err();
-        let prefix =
-            format!("channel \"pagerduty\" did not take the notice: the server refused the notice, status {status}");
+        let prefix = format!("channel \"pagerduty\" did not take the notice: the server refused it, status {status}");
         assert_eq!(error_chain(&error), format!("{prefix}: {wanted}"));
         assert!(!error.is_retryable());
         assert_eq!(double.requests().len(), 1, "it is not tried again");

@@ -22,7 +22,6 @@
 //! # let _ = pipeline; Ok(()) }
 //! ```
 
-mod hook;
 mod message;
 mod pagerduty;
 mod template;
@@ -30,9 +29,9 @@ mod webhook;
 
 pub use reqwest;
 
-pub use self::hook::HookError;
 pub use self::pagerduty::{PagerDutyBuilder, PagerDutyNotifier, PagerDutySeverity};
 pub use self::webhook::{WebhookBuilder, WebhookNotifier};
+pub use crate::hook::HookError;
 
 /// A notifier that cannot work: every fault, with what to do about it. It shows no key and no URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::InvalidNotifier;
-use super::hook::{Hook, HookError, Options, Secret, words};
 use super::message::Message;
 use crate::catalogue::ActionCatalogue;
+use crate::hook::{Hook, HookError, Options, Secret, words};
 use crate::sha256::{hex, sha256};
 
 /// The service region of the United States; the European one has a host of its own.
@@ -116,7 +116,7 @@ impl PagerDutyBuilder {
         if key.len() != KEY || !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             faults.push(format!("the integration key is not {KEY} letters and digits"));
         }
-        match Hook::new(self.options, vec![self.key.clone()]).map_err(|fault| faults.push(fault)) {
+        match Hook::new(self.options, vec![self.key.clone()]).map_err(|found| faults.extend(found)) {
             Ok(hook) if faults.is_empty() => {
                 let (key, severities, catalogue) = (self.key, self.severities, self.catalogue);
                 Ok(PagerDutyNotifier { hook, key, severities, catalogue })
@@ -268,7 +268,7 @@ impl Notifier for PagerDutyNotifier {
             return Ok(previous.cloned().unwrap_or_default());
         }
         let body = self.event(notice).to_string();
-        match self.hook.post(&body, &[], verdict).await {
+        match self.hook.post(&body, verdict).await {
             Ok(()) => Ok(Receipt::new(json!({"open": notice.kind != NoticeKind::Resolved}))),
             Err(error) => Err(error.of_channel(&self.hook.channel)),
         }

@@ -6,20 +6,13 @@ use std::time::Duration;
 use aiops_core::{Channel, Clock, Live, Notice, Notifier, NotifyError, Receipt};
 use async_trait::async_trait;
 use reqwest::Client;
-use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use super::InvalidNotifier;
-use super::hook::{Hook, HookError, Options, Secret};
 use super::message::Message;
 use super::template::Template;
 use crate::catalogue::ActionCatalogue;
-use crate::sha256::{hex, hmac};
-
-/// Carries the signature.
-const SIGNATURE: HeaderName = HeaderName::from_static("x-aiops-signature");
-/// Shorter keys are guessed.
-const SHORTEST_KEY: usize = 16;
+use crate::hook::{Hook, Options, Secret};
 
 /// Builds a [`WebhookNotifier`].
 #[derive(Debug)]
@@ -28,14 +21,12 @@ pub struct WebhookBuilder {
     options: Options,
     template: Value,
     text: Channel,
-    key: Option<Secret>,
-    headers: Vec<(String, Secret)>,
     catalogue: Option<Live<ActionCatalogue>>,
 }
 
 impl WebhookBuilder {
     fn new(options: Options, template: Value, text: Channel) -> Self {
-        Self { options, template, text, key: None, headers: Vec::new(), catalogue: None }
+        Self { options, template, text, catalogue: None }
     }
 
     /// The channel's name, where a pipeline has more than one of them; `webhook` or `slack` unless set.
@@ -76,13 +67,13 @@ impl WebhookBuilder {
     /// where HEX is HMAC-SHA256 over `SECONDS.BODY` and SECONDS the unix time of sending. A receiver compares
     /// in constant time, and refuses what is older than a few minutes.
     pub fn sign_with(mut self, key: impl Into<String>) -> Self {
-        self.key = Some(Secret(key.into()));
+        self.options.key = Some(Secret(key.into()));
         self
     }
 
     /// One more header of each request, such as `authorization`; its value is taken for a secret.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), Secret(value.into())));
+        self.options.headers.push((name.into(), Secret(value.into())));
         self
     }
 
@@ -117,30 +108,15 @@ impl WebhookBuilder {
     /// incident, a key that is too short, a header that cannot stand.
     pub fn build(self) -> Result<WebhookNotifier, InvalidNotifier> {
         let mut faults = Vec::new();
-        let mut headers = Vec::new();
-        let mut secrets: Vec<Secret> = self.key.iter().cloned().collect();
-        for (name, value) in self.headers {
-            match (name.parse::<HeaderName>(), HeaderValue::from_str(&value.0)) {
-                (Ok(name), Ok(mut header)) => {
-                    header.set_sensitive(true);
-                    headers.push((name, header));
-                    secrets.push(value);
-                }
-                _ => faults.push(format!("header {name:?} cannot stand in a request")),
-            }
-        }
-        if self.key.as_ref().is_some_and(|key| key.0.len() < SHORTEST_KEY) {
-            faults.push(format!("the key is shorter than {SHORTEST_KEY} bytes"));
-        }
+        let hook = Hook::new(self.options, Vec::new()).map_err(|found| faults.extend(found));
         let keyed = ["{incident_id}", "{message}"].iter().any(|place| self.template.to_string().contains(place));
         if !keyed {
             faults.push("the template names no {incident_id}, by which the receiver folds notices".to_owned());
         }
         let template = Template::new(&self.template).map_err(|found| faults.extend(found));
-        match (Hook::new(self.options, secrets).map_err(|fault| faults.push(fault)), template) {
+        match (hook, template) {
             (Ok(hook), Ok(template)) if faults.is_empty() => {
-                let (text, key, catalogue) = (self.text, self.key, self.catalogue);
-                Ok(WebhookNotifier { hook, template, text, key, headers, catalogue })
+                Ok(WebhookNotifier { hook, template, text: self.text, catalogue: self.catalogue })
             }
             _ => Err(InvalidNotifier(faults)),
         }
@@ -163,8 +139,6 @@ pub struct WebhookNotifier {
     hook: Hook,
     template: Template,
     text: Channel,
-    key: Option<Secret>,
-    headers: Vec<(HeaderName, HeaderValue)>,
     catalogue: Option<Live<ActionCatalogue>>,
 }
 
@@ -195,23 +169,6 @@ impl WebhookNotifier {
         let template = json!({"text": "{message}", "unfurl_links": false, "unfurl_media": false});
         WebhookBuilder::new(Options::new("slack", url, client), template, Channel::Slack)
     }
-
-    fn signature(&self, body: &str) -> Result<Option<(HeaderName, HeaderValue)>, HookError> {
-        let Some(Secret(key)) = &self.key else { return Ok(None) };
-        let seconds = self.hook.clock.now().as_second().to_string();
-        let mac = hex(&hmac(key.as_bytes(), &[seconds.as_bytes(), b".", body.as_bytes()]));
-        let value = HeaderValue::from_str(&format!("t={seconds},v1={mac}"))
-            .map_err(|error| HookError::Unreachable { source: error.into() })?;
-        Ok(Some((SIGNATURE, value)))
-    }
-
-    async fn send(&self, notice: &Notice, number: u64) -> Result<(), HookError> {
-        let message = Message::new(notice, self.catalogue.as_ref());
-        let body = self.template.fill(&message, self.text, number).to_string();
-        let mut headers = self.headers.clone();
-        headers.extend(self.signature(&body)?);
-        self.hook.post(&body, &headers, |_, _| Ok(())).await
-    }
 }
 
 #[async_trait]
@@ -223,7 +180,9 @@ impl Notifier for WebhookNotifier {
     async fn notify(&self, notice: &Notice, previous: Option<&Receipt>) -> Result<Receipt, NotifyError> {
         let before = previous.and_then(|receipt| receipt.value().get("sent")?.as_u64()).unwrap_or_default();
         let number = before.saturating_add(1);
-        match self.send(notice, number).await {
+        let message = Message::new(notice, self.catalogue.as_ref());
+        let body = self.template.fill(&message, self.text, number).to_string();
+        match self.hook.post(&body, |_, _| Ok(())).await {
             Ok(()) => Ok(Receipt::new(json!({"sent": number}))),
             Err(error) => Err(error.of_channel(&self.hook.channel)),
         }

@@ -1,14 +1,17 @@
-//! One POST with its deadline and its few retries.
+//! One POST with its deadline and its few retries: what channels and handlers over HTTP share.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aiops_core::plugin::{Fault, guarded};
-use aiops_core::time::{human, plus};
+use aiops_core::time::{human, plus, since};
 use aiops_core::{BoxError, Clock, NotifyError, SystemClock, text};
+use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, Url};
+
+use crate::sha256::{hex, hmac};
 
 /// With all its tries; a pipeline gives each of its channels 10 s unless the host says otherwise.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -20,8 +23,12 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_ANSWER: usize = 64 * 1024;
 /// Characters of a server's own words in an error: a sentence, not a page.
 const REASON: usize = 300;
+/// Carries the signature.
+const SIGNATURE: HeaderName = HeaderName::from_static("x-aiops-signature");
+/// Shorter keys are guessed.
+const SHORTEST_KEY: usize = 16;
 
-/// A notice that a server did not take. Its text holds no URL, no key and no notice; of the server's own words it
+/// What a server did not take. The text holds no URL, no key and nothing of the body; of the server's own words it
 /// holds the first 300 printable characters, without the key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,7 +46,7 @@ pub enum HookError {
         /// The deadline of all tries.
         deadline: Duration,
     },
-    /// Too many notices at a time (429).
+    /// Too much at a time (429).
     #[error("the server takes no more for now, status 429")]
     Throttled {
         /// How long it asks to wait, where it says so in seconds.
@@ -61,8 +68,8 @@ pub enum HookError {
         /// In the server's words; may be empty.
         reason: String,
     },
-    /// The server does not take this notice, from this sender (400, 401, 403, 404 and the like).
-    #[error("the server refused the notice, status {status}: {reason}")]
+    /// The server does not take this, from this sender (400, 401, 403, 404 and the like).
+    #[error("the server refused it, status {status}: {reason}")]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -72,21 +79,21 @@ pub enum HookError {
 }
 
 impl HookError {
-    /// Whether the same notice may be taken later without a person doing something.
+    /// Whether the same may be taken later without a person doing something.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         !matches!(self, Self::Refused { .. })
     }
 
     /// As the channel's error.
-    pub(super) fn of_channel(self, channel: &str) -> NotifyError {
+    pub(crate) fn of_channel(self, channel: &str) -> NotifyError {
         if self.is_retryable() { NotifyError::retryable(channel, self) } else { NotifyError::permanent(channel, self) }
     }
 }
 
 /// A text that no error and no `Debug` shows.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret(pub(super) String);
+pub(crate) struct Secret(pub(crate) String);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,30 +103,41 @@ impl fmt::Debug for Secret {
 
 /// What a host may set on every channel of this kind.
 #[derive(Debug)]
-pub(super) struct Options {
-    pub(super) channel: String,
-    pub(super) url: Secret,
-    pub(super) client: Client,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) deadline: Duration,
-    pub(super) retries: u32,
+pub(crate) struct Options {
+    pub(crate) channel: String,
+    pub(crate) url: Secret,
+    pub(crate) client: Client,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) deadline: Duration,
+    pub(crate) retries: u32,
+    pub(crate) key: Option<Secret>,
+    pub(crate) headers: Vec<(String, Secret)>,
+    /// Counts a try after the first.
+    pub(crate) retried: fn(&str),
 }
 
 impl Options {
-    pub(super) fn new(channel: &str, url: &str, client: Client) -> Self {
+    pub(crate) fn new(channel: &str, url: &str, client: Client) -> Self {
         let (channel, url) = (channel.to_owned(), Secret(url.to_owned()));
-        Self { channel, url, client, clock: Arc::new(SystemClock), deadline: DEADLINE, retries: RETRIES }
+        let retried = |channel: &str| {
+            metrics::counter!("aiops_notify_retries_total", "channel" => channel.to_owned()).increment(1);
+        };
+        let (clock, key, headers) = (Arc::new(SystemClock), None, Vec::new());
+        Self { channel, url, client, clock, deadline: DEADLINE, retries: RETRIES, key, headers, retried }
     }
 }
 
-/// Where notices are posted, and what a call may cost.
-pub(super) struct Hook {
-    pub(super) channel: String,
+/// Where it is posted, and what a call may cost.
+pub(crate) struct Hook {
+    pub(crate) channel: String,
     client: Client,
     url: Url,
-    pub(super) clock: Arc<dyn Clock>,
-    deadline: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) deadline: Duration,
     retries: u32,
+    key: Option<Secret>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    retried: fn(&str),
     /// What must not appear in an error's text.
     secrets: Vec<Secret>,
 }
@@ -136,59 +154,105 @@ impl fmt::Debug for Hook {
     }
 }
 
-/// What a system says to a notice: nothing is wrong, or what is.
-pub(super) type Verdict = fn(u16, &[u8]) -> Result<(), HookError>;
+/// What an answer says: status and body.
+pub(crate) type Verdict<T> = fn(u16, &[u8]) -> Result<T, HookError>;
 
 impl Hook {
     /// # Errors
-    /// What is wrong with the URL; it does not show it.
-    pub(super) fn new(options: Options, secrets: Vec<Secret>) -> Result<Self, String> {
-        let Options { channel, url, client, clock, deadline, retries } = options;
-        let url = Url::parse(&url.0).map_err(|error| format!("the url does not read: {error}"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("the url is neither http nor https".to_owned());
+    /// Every fault: a URL that does not read, a key that is too short, a header that cannot stand. None of them
+    /// shows its value.
+    pub(crate) fn new(options: Options, secrets: Vec<Secret>) -> Result<Self, Vec<String>> {
+        let Options { channel, url, client, clock, deadline, retries, key, headers, retried } = options;
+        let (mut faults, mut secrets, mut read) = (Vec::new(), secrets, Vec::new());
+        secrets.extend(key.iter().cloned());
+        for (name, value) in headers {
+            match (name.parse::<HeaderName>(), HeaderValue::from_str(&value.0)) {
+                (Ok(name), Ok(mut header)) => {
+                    header.set_sensitive(true);
+                    read.push((name, header));
+                    secrets.push(value);
+                }
+                _ => faults.push(format!("header {name:?} cannot stand in a request")),
+            }
         }
-        let secrets = secrets.into_iter().filter(|secret| !secret.0.is_empty()).collect();
-        Ok(Self { channel, client, url, clock, deadline, retries, secrets })
+        if key.as_ref().is_some_and(|key| key.0.len() < SHORTEST_KEY) {
+            faults.push(format!("the key is shorter than {SHORTEST_KEY} bytes"));
+        }
+        match Url::parse(&url.0) {
+            Err(error) => faults.push(format!("the url does not read: {error}")),
+            Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+                faults.push("the url is neither http nor https".to_owned());
+            }
+            Ok(url) if faults.is_empty() => {
+                secrets.retain(|secret| !secret.0.is_empty());
+                let headers = read;
+                return Ok(Self { channel, client, url, clock, deadline, retries, key, headers, retried, secrets });
+            }
+            Ok(_) => {}
+        }
+        Err(faults)
     }
 
-    /// Posts JSON. It may come twice, since it is tried again.
-    pub(super) async fn post(
+    /// Posts JSON within the hook's deadline. It may come twice, since it is tried again.
+    pub(crate) async fn post<T: Send>(&self, body: &str, verdict: Verdict<T>) -> Result<T, HookError> {
+        self.call(body, &[], plus(self.clock.now(), self.deadline), verdict).await.1
+    }
+
+    /// Posts JSON until `end`, and says how often it was sent.
+    pub(crate) async fn call<T: Send>(
         &self,
         body: &str,
         headers: &[(HeaderName, HeaderValue)],
-        verdict: Verdict,
-    ) -> Result<(), HookError> {
-        let end = plus(self.clock.now(), self.deadline);
+        end: Timestamp,
+        verdict: Verdict<T>,
+    ) -> (u32, Result<T, HookError>) {
         let mut backoff = FIRST_BACKOFF;
-        let mut tries_left = self.retries;
+        let mut tries = 1;
+        let began = self.clock.now();
         loop {
             let error = match guarded(&*self.clock, end, self.once(body, headers, verdict)).await {
-                Ok(Ok(())) => return Ok(()),
+                Ok(Ok(taken)) => return (tries, Ok(taken)),
                 Ok(Err(error)) => error,
-                Err(Fault::Late(_)) => return Err(HookError::Late { deadline: self.deadline }),
-                Err(fault) => return Err(HookError::Unreachable { source: Box::new(fault) }),
+                Err(Fault::Late(_)) => return (tries, Err(HookError::Late { deadline: since(end, began) })),
+                Err(fault) => return (tries, Err(HookError::Unreachable { source: Box::new(fault) })),
             };
             let asked = match &error {
                 HookError::Throttled { retry_after } => retry_after.unwrap_or_default(),
                 _ => Duration::ZERO,
             };
             let next = plus(self.clock.now(), asked.max(backoff));
-            if tries_left == 0 || !error.is_retryable() || next >= end {
-                return Err(error);
+            if tries > self.retries || !error.is_retryable() || next >= end {
+                return (tries, Err(error));
             }
-            tries_left -= 1;
-            metrics::counter!("aiops_notify_retries_total", "channel" => self.channel.clone()).increment(1);
+            tries += 1;
+            (self.retried)(&self.channel);
             self.clock.sleep_until(next).await;
             backoff = backoff.saturating_mul(2);
         }
     }
 
-    async fn once(&self, body: &str, headers: &[(HeaderName, HeaderValue)], verdict: Verdict) -> Result<(), HookError> {
+    /// HMAC-SHA256 over the time of sending and the body.
+    fn signature(&self, body: &str) -> Result<Option<HeaderValue>, HookError> {
+        let Some(Secret(key)) = &self.key else { return Ok(None) };
+        let seconds = self.clock.now().as_second().to_string();
+        let mac = hex(&hmac(key.as_bytes(), &[seconds.as_bytes(), b".", body.as_bytes()]));
+        let value = HeaderValue::from_str(&format!("t={seconds},v1={mac}"));
+        value.map(Some).map_err(|error| HookError::Unreachable { source: error.into() })
+    }
+
+    async fn once<T>(
+        &self,
+        body: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        verdict: Verdict<T>,
+    ) -> Result<T, HookError> {
         let broken = |error: reqwest::Error| HookError::Unreachable { source: error.without_url().into() };
         let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
-        for (name, value) in headers {
+        for (name, value) in self.headers.iter().chain(headers) {
             request = request.header(name, value);
+        }
+        if let Some(signature) = self.signature(body)? {
+            request = request.header(SIGNATURE, signature);
         }
         let response = request.body(body.to_owned()).send().await.map_err(broken)?;
         let status = response.status().as_u16();
@@ -211,7 +275,7 @@ impl Hook {
             200..300 => verdict(status, &answer),
             _ => match verdict(status, &answer) {
                 Err(error) => Err(error),
-                Ok(()) => Err(HookError::Refused { status, reason: words(&answer) }),
+                Ok(_) => Err(HookError::Refused { status, reason: words(&answer) }),
             },
         }
     }
@@ -236,7 +300,7 @@ async fn head(mut response: Response) -> Vec<u8> {
 }
 
 /// A server's words, safe to show; a page is nobody's reason.
-pub(super) fn words(answer: &[u8]) -> String {
+pub(crate) fn words(answer: &[u8]) -> String {
     let answer = String::from_utf8_lossy(answer);
     let answer = answer.trim();
     if answer.starts_with('<') { String::new() } else { text::clip(answer, REASON) }
