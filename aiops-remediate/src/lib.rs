@@ -9,6 +9,7 @@
 //! | `command` | actions by the programs that a team already has, without a shell; on Unix |
 //! | `review` | the weekly review of an audit log: what passed the threshold, verdicts, calibration of each model |
 //! | `redis` | the remediation store in Redis, for several processes |
+//! | `server` | the HTTP surface that a host nests into its own axum server: approvals, incidents, review, kill switch, health, pages |
 //! | `sim` | a simulated cluster with handlers for the field report's five actions: for tests and examples |
 //! | `sqlite` (default) | the remediation store in one SQLite file, for one process; compiles SQLite with a C compiler |
 //! | `testing` | conformance suites of this crate's traits, for third parties' implementations; failpoints for crash tests |
@@ -32,6 +33,9 @@ mod policy;
 #[cfg(feature = "review")]
 #[cfg_attr(docsrs, doc(cfg(feature = "review")))]
 pub mod review;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub mod server;
 mod sha256;
 #[cfg(feature = "sim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sim")))]

@@ -13,7 +13,7 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; DIGEST] {
 }
 
 /// HMAC-SHA256 of the parts, one after the other.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "server"))]
 pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; DIGEST] {
     use hmac::{Hmac, KeyInit, Mac};
 
@@ -76,7 +76,7 @@ mod tests {
     }
 
     /// Test cases 1, 2, 3 and 6 of RFC 4231.
-    #[cfg(feature = "client")]
+    #[cfg(any(feature = "client", feature = "server"))]
     #[test]
     fn the_published_macs() {
         let long = [0xaa; 131];
