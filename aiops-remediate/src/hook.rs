@@ -102,7 +102,7 @@ impl fmt::Debug for Secret {
 }
 
 /// What a host may set on every channel of this kind.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) channel: String,
     pub(crate) url: Secret,

@@ -24,12 +24,16 @@
 
 mod message;
 mod pagerduty;
+mod slack;
 mod template;
 mod webhook;
 
 pub use reqwest;
 
 pub use self::pagerduty::{PagerDutyBuilder, PagerDutyNotifier, PagerDutySeverity};
+pub use self::slack::{
+    SlackBuilder, SlackClick, SlackClicks, SlackClicksBuilder, SlackNotifier, SlackRefusal, SlackWord,
+};
 pub use self::webhook::{WebhookBuilder, WebhookNotifier};
 pub use crate::hook::HookError;
 

@@ -8,3 +8,5 @@ mod api;
 mod common;
 mod pages;
 mod site;
+#[cfg(feature = "client")]
+mod slack;
