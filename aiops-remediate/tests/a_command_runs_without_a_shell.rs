@@ -245,7 +245,7 @@ async fn at_its_deadline_the_whole_group_is_killed() {
         number
     };
     let (error, child) = tokio::join!(act, pass);
-    assert!(!error.nothing_changed && error_chain(&error).contains("killed at its deadline"));
+    assert!(!error.nothing_changed && error_chain(&error).contains("ended at its deadline"));
     gone(child).await;
 
     // The deadline of the request comes first where it is nearer.
@@ -259,8 +259,15 @@ async fn at_its_deadline_the_whole_group_is_killed() {
         number
     };
     let (error, child) = tokio::join!(act, pass);
-    assert!(error_chain(&error).contains("killed at its deadline"));
+    assert!(error_chain(&error).contains("ended at its deadline"));
     gone(child).await;
+
+    // Nothing begins when its time is over.
+    fs::remove_file(place.join("child")).unwrap();
+    request.deadline = clock.now();
+    let error = handler.execute(&request, &seen()).await.unwrap_err();
+    assert!(error.nothing_changed && error_chain(&error).contains("ended at its deadline"));
+    assert!(!place.join("child").exists());
 }
 
 #[tokio::test]

@@ -119,8 +119,11 @@ async fn a_call_is_signed_and_names_what_is_asked() {
     assert!(mac.len() == 64 && mac.bytes().all(|byte| byte.is_ascii_hexdigit()));
     assert!(!format!("{handler:?}").contains("s3cret"));
 
-    // Nothing is sent in a dry run.
+    // Nothing is sent in a dry run, or when its time is over.
     handler.execute(&request().dry_run(true), &seen()).await.unwrap();
+    let mut late = request();
+    late.deadline = at(0);
+    assert!(handler.execute(&late, &seen()).await.unwrap_err().nothing_changed);
     assert_eq!(double.requests().len(), 1);
 }
 
@@ -190,7 +193,7 @@ async fn a_run_is_followed_to_its_end() {
     let waits = [&[5_000; 11][..], &[5_000]].concat();
     let error = executed(move |_| running(), &waits).await.unwrap_err();
     assert!(
-        !error.nothing_changed && error_chain(&error).contains("still at work after 1m"),
+        !error.nothing_changed && error_chain(&error).contains("the deadline came after 1m"),
         "{}",
         error_chain(&error)
     );

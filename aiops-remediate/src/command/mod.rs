@@ -78,8 +78,8 @@ pub enum CommandError {
         #[source]
         source: BoxError,
     },
-    /// It did not end in time, and was killed with its process group.
-    #[error("killed at its deadline, {deadline}")]
+    /// It did not end in time, and was killed with its process group; or the time was over before it began.
+    #[error("ended at its deadline, {deadline}")]
     Late {
         /// The deadline.
         deadline: Timestamp,
@@ -340,6 +340,10 @@ impl ActionHandler for CommandHandler {
         };
         if let Some(now) = now {
             return Err(before(CommandError::Changed { now }));
+        }
+        let deadline = request.deadline;
+        if self.clock.now() >= deadline {
+            return Err(before(CommandError::Late { deadline }));
         }
         let ended = match self.call("execute", &self.execute, request, Some(precondition)).await {
             Ok(ended) => ended,

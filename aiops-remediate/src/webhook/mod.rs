@@ -80,8 +80,8 @@ pub enum WebhookError {
     /// It says that it failed.
     #[error("the automation failed: {0}")]
     Failed(String),
-    /// It was still at work at the deadline.
-    #[error("the automation was still at work after {}", human(*.0))]
+    /// It was still at work at the deadline; after no time where the deadline was over before it was asked.
+    #[error("the deadline came after {}, and it was not done", human(*.0))]
     Unfinished(Duration),
     /// It answered something of which nothing can be made.
     #[error("the answer to {command} cannot be used: {why}")]
@@ -336,6 +336,9 @@ impl ActionHandler for WebhookHandler {
             return Ok(Applied::new("dry run: nothing was sent"));
         }
         let doing = "have it done";
+        if self.hook.clock.now() >= request.deadline {
+            return Err(ActionError::before(request, doing, WebhookError::Unfinished(Duration::ZERO)));
+        }
         let seen = json!(precondition);
         let (tries, answer) = self.call("execute", request, &[("observed", seen.clone())], request.deadline).await;
         let ran = match answer {

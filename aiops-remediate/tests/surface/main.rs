@@ -6,6 +6,8 @@ mod abuse;
 mod api;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "client")]
+mod load;
 mod pages;
 mod site;
 #[cfg(feature = "client")]

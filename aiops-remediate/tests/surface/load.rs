@@ -1,0 +1,138 @@
+//! A surface on loopback under load, while the dispatcher behind it works.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use aiops_core::{Clock, Responder};
+use aiops_remediate::notify::reqwest;
+use aiops_remediate::server::axum;
+use serde_json::json;
+
+use crate::common::acts::{on_pod, report};
+use crate::common::{at, triaged};
+use crate::site::Host;
+
+/// Requests a second, and for how long.
+const RATE: u32 = 1_000;
+const SECONDS: u32 = 30;
+/// Clients, each with a connection of its own.
+const CLIENTS: u32 = 20;
+
+/// Kilobytes that this process has in memory.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    sent: AtomicUsize,
+    wrong: AtomicUsize,
+    unwell: AtomicUsize,
+}
+
+/// What one client asks, again and again: honest reading, and all that should do nothing.
+async fn client(number: u32, base: String, approval: (String, String, String), counts: Arc<Counts>, until: Instant) {
+    let http = reqwest::Client::new();
+    // The server closes on a body that is too long: what comes next on that connection would be cut off.
+    let alone = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+    let (id, incident, digest) = approval;
+    let mut tick = tokio::time::interval(Duration::from_secs(1) * CLIENTS / RATE);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+    let mut turn = number;
+    while Instant::now() < until {
+        tick.tick().await;
+        turn += 1;
+        let approve = format!("{base}/v1/approvals/{id}/approve");
+        let right = json!({"incident_id": incident, "digest": digest}).to_string();
+        let wrong = json!({"incident_id": "other", "digest": digest}).to_string();
+        let json = |request: reqwest::RequestBuilder| request.header("content-type", "application/json");
+        let (request, status) = match turn % 10 {
+            0 => (http.get(format!("{base}/health")), 200),
+            1 => (http.get(format!("{base}/ready")), 200),
+            2 => (http.get(format!("{base}/page")).header("x-user", "bob"), 200),
+            3 => (http.get(format!("{base}/v1/approvals/{id}")).header("x-user", "bob"), 200),
+            4 => (json(http.post(&approve)).body(right), 401),
+            5 => (json(http.post(&approve)).header("x-user", "bob").body(right), 403),
+            6 => (json(http.post(&approve)).header("x-user", "ada").body(wrong), 409),
+            7 => (json(alone.post(&approve)).header("x-user", "ada").body(vec![b' '; 100_000]), 413),
+            8 => (http.post(format!("{base}/page/approvals/{id}")).header("x-user", "ada").body(right), 415),
+            _ => (http.get(format!("{base}/page/incidents/{incident}")).header("x-user", "bob"), 200),
+        };
+        let answered = request.send().await;
+        counts.sent.fetch_add(1, Ordering::Relaxed);
+        let as_wanted = match answered {
+            Ok(answer) => answer.status() == status && answer.bytes().await.is_ok(),
+            // The client may hear of the closing instead of the answer.
+            Err(_) => status == 413,
+        };
+        if !as_wanted {
+            let bad = if turn % 10 < 2 { &counts.unwell } else { &counts.wrong };
+            bad.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes half a minute of a machine that does nothing else"]
+async fn a_thousand_requests_a_second_do_nothing_that_they_should_not() {
+    let host = Host::new();
+    let approval = host.waiting(1, "asked").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/aiops", listener.local_addr().unwrap());
+    let router = host.router.clone();
+    let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+    // The pipeline: reports come in and are acted on the whole time.
+    let (stop, dispatcher) = (Arc::new(AtomicBool::new(false)), Arc::clone(&host.dispatcher));
+    let stopped = Arc::clone(&stop);
+    let pipeline = tokio::spawn(async move {
+        let mut acted = 0_u64;
+        while !stopped.load(Ordering::Relaxed) {
+            let event = on_pod(1_000 + acted, &format!("pod-{acted}"), 0);
+            dispatcher.respond(&triaged(event, &["first"]), at(0)).await.unwrap();
+            acted += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        acted
+    });
+
+    let counts = Arc::<Counts>::default();
+    let target = (approval.id.to_string(), approval.incident_id.to_string(), approval.digest.clone());
+    let run = async |seconds: u32| {
+        let until = Instant::now() + Duration::from_secs(seconds.into());
+        let mut clients = tokio::task::JoinSet::new();
+        for number in 0..CLIENTS {
+            clients.spawn(client(number, base.clone(), target.clone(), Arc::clone(&counts), until));
+        }
+        clients.join_all().await;
+    };
+    // Pools and buffers fill first.
+    run(5).await;
+    let (before, sent_before) = (resident(), counts.sent.load(Ordering::Relaxed));
+    let began = Instant::now();
+    run(SECONDS).await;
+    let (took, after) = (began.elapsed(), resident());
+    stop.store(true, Ordering::Relaxed);
+    let acted = pipeline.await.unwrap();
+    server.abort();
+
+    let sent = counts.sent.load(Ordering::Relaxed) - sent_before;
+    let (wrong, unwell) = (counts.wrong.load(Ordering::Relaxed), counts.unwell.load(Ordering::Relaxed));
+    let rate = sent as f64 / took.as_secs_f64();
+    println!(
+        "{sent} requests in {:.1} s ({rate:.0} a second), {wrong} answered otherwise, {unwell} unwell; \
+         {acted} reports acted on; {before} kB before, {after} kB after",
+        took.as_secs_f64()
+    );
+    assert_eq!((wrong, unwell), (0, 0));
+    assert!(!host.site.effects().contains(&"asked".to_owned()), "nobody granted it");
+    assert_eq!(host.dispatcher.approvals().await.unwrap().len(), 1);
+    assert!(host.site.clock.now() == at(0) && report(1, &[]).incident_id == approval.incident_id);
+    // Without optimisation, clients and server together do not get so far on two cores.
+    assert!(cfg!(debug_assertions) || rate > 0.99 * f64::from(RATE), "{rate:.0} a second");
+    // What the reports of the meantime take in the store and the audit, and no more.
+    assert!(after < before + 40_000, "{before} kB grew to {after} kB");
+}
