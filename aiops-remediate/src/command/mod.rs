@@ -7,7 +7,7 @@
 //! everything in its process group. What it leaves running in its group is killed at its own end as well.
 //!
 //! Every program finds one JSON object on its standard input: the fields of
-//! [`ActionRequest`](aiops_core::ActionRequest), `command` (`check`, `execute`, `verify` or `compensate`), and for
+//! [`ActionRequest`], `command` (`check`, `execute`, `verify` or `compensate`), and for
 //! `execute` the state that was `observed`. It may ignore it.
 //!
 //! | program | its exit code says | and it writes |

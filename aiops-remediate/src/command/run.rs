@@ -13,6 +13,7 @@ use std::time::Duration;
 use aiops_core::Clock;
 use aiops_core::time::plus;
 use jiff::Timestamp;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
@@ -135,14 +136,18 @@ impl Leash {
         let shared = Arc::clone(&group);
         let ended = tokio::task::spawn_blocking(move || {
             // Seen, but not reaped yet: its number stays its own until the rest of the group is gone.
-            while let Err(error) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-                if error != rustix::io::Errno::INTR {
-                    break;
+            let seen = loop {
+                match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+                    Err(Errno::INTR) => {}
+                    // A host that has the system reap its children: the number may be another group's by now.
+                    other => break other.is_ok(),
                 }
-            }
+            };
             let mut group = shared.lock().unwrap_or_else(PoisonError::into_inner);
             *group = None;
-            let _ = kill_process_group(pid, Signal::KILL);
+            if seen {
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
             child.wait()
         });
         Ok(Self { group, ended })

@@ -154,7 +154,7 @@ impl Inner {
                 problem.more = Some(("approval", json!(ApprovalView::from(&*approval))));
                 problem
             }
-            ApprovalError::Expired(_) => Problem::new(StatusCode::GONE, "expired", error.to_string()),
+            ApprovalError::Expired(_) => conflict("expired", &error.to_string()),
             ApprovalError::NotAllowed { source, .. } => {
                 let why = text::clip(&error_chain(&*source), 200);
                 Problem::new(StatusCode::FORBIDDEN, "not_allowed", format!("you may not decide on this: {why}"))

@@ -19,7 +19,7 @@
 //! token of the person who was shown it, for an hour or two; where several processes serve one host, they need the same
 //! [`csrf_key`](Surface::csrf_key). A body may have 64 KiB and 10 s. Connections, TLS and their limits are the host's.
 //!
-//! ```
+//! ```no_run
 //! use std::sync::Arc;
 //! use aiops_core::MemoryIncidentLog;
 //! use aiops_remediate::server::{Access, Authoriser, Denied, Person, Surface, axum};
@@ -33,7 +33,7 @@
 //! # }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (store, log) = (Arc::new(MemoryStore::default()), Arc::new(MemoryIncidentLog::default()));
-//! let catalogue = ActionCatalogue::from_yaml("actions: []", "actions.yaml")?;
+//! let catalogue = ActionCatalogue::from_yaml_file("actions.yaml")?;
 //! let dispatcher = Dispatcher::builder(catalogue, Policy::default()).store(Arc::clone(&store)).build()?;
 //! let dispatcher = Arc::new(dispatcher); // also the pipeline's responder
 //! let router = Surface::new(dispatcher, store, log, Staff).router()?;
@@ -58,6 +58,7 @@ use std::sync::Arc;
 use aiops_core::{Clock, IncidentLog, Live, Redactor, SystemClock};
 pub use axum;
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
@@ -66,6 +67,7 @@ pub use self::authorise::{Access, Authoriser, Denied, Person};
 use self::desk::Desk;
 pub use self::desk::{AuditFiles, ReviewSource};
 use self::gate::{Problem, dressed};
+use self::health::Readiness;
 pub use self::page::SeriesReader;
 use self::page::Tokens;
 use crate::audit::AuditLog;
@@ -113,6 +115,9 @@ struct Inner {
     catalogue: Option<Live<ActionCatalogue>>,
     max_body: usize,
     tokens: Tokens,
+    readiness: Readiness,
+    /// The OpenAPI document.
+    description: Bytes,
 }
 
 type Shared = Arc<Inner>;
@@ -143,6 +148,8 @@ impl Surface {
             catalogue: None,
             max_body: MAX_BODY,
             tokens: Tokens::default(),
+            readiness: Readiness::default(),
+            description: Bytes::from(openapi::document().to_string()),
         };
         Self { inner, key: None }
     }

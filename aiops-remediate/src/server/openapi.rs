@@ -1,17 +1,20 @@
 //! The API's description, OpenAPI 3.1. Schemas come from the types that are read and written.
 
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
+use super::Shared;
 use super::decide::{ApprovalList, ApprovalView, Grant, Refusal};
-use super::gate::answered;
+use super::gate::typed;
 use super::incidents::IncidentList;
 use super::review::Judgement;
 use super::switch::{SetSwitch, SwitchView};
 
-pub(super) async fn serve() -> Response {
-    answered(axum::http::StatusCode::OK, &document())
+pub(super) async fn serve(State(inner): State<Shared>) -> Response {
+    typed(StatusCode::OK, "application/json", inner.description.clone())
 }
 
 fn generator() -> SchemaSettings {
@@ -37,8 +40,8 @@ struct Operation {
     problems: &'static [u16],
 }
 
-fn in_path(name: &str, what: &str) -> Value {
-    json!({"name": name, "in": "path", "required": true, "description": what, "schema": {"type": "string"}})
+fn in_path(name: &str, what: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "path", "required": true, "description": what, "schema": schema})
 }
 
 fn in_query(name: &str, what: &str, schema: Value) -> Value {
@@ -96,8 +99,7 @@ fn said(status: u16) -> &'static str {
         403 => "Whoever asks may not, or the request comes from another site.",
         404 => "There is none.",
         408 => "The body did not come in time.",
-        409 => "Settled before, or not what was shown: another incident or digest.",
-        410 => "It expired.",
+        409 => "Settled before, expired, or not what was shown: another incident or digest.",
         413 => "The body is too long.",
         415 => "The body is not of this type.",
         _ => "The store, a log or the authoriser does not answer now.",
@@ -135,11 +137,13 @@ pub(super) fn document() -> Value {
     });
     let item = json!({"$ref": "#/components/schemas/ReviewItem"});
 
-    let id = || in_path("id", "The approval's name.");
+    let text = || json!({"type": "string", "minLength": 1});
+    let count = || json!({"type": "integer", "minimum": 0});
+    let id = || in_path("id", "The approval's name.", text());
     let days = json!({"type": "integer", "minimum": 1, "maximum": 366, "default": 7});
     let limit = json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50});
     let state = json!({"enum": ["open", "resolved"]});
-    let decide: &[u16] = &[404, 409, 410];
+    let decide: &[u16] = &[404, 409];
     let operations = [
         ("/health", "get", Operation::new("Whether this process answers.", None, alive.clone(), &[])),
         ("/ready", "get", Operation::new("Whether the store answers.", None, alive, &[503])),
@@ -179,8 +183,11 @@ pub(super) fn document() -> Value {
         (
             "/v1/incidents/{id}",
             "get",
-            Operation::new("One incident with its timeline.", Some("read"), incident, &[404])
-                .parameter(in_path("id", "The incident's name.")),
+            Operation::new("One incident with its timeline.", Some("read"), incident, &[404]).parameter(in_path(
+                "id",
+                "The incident's name.",
+                text(),
+            )),
         ),
         (
             "/v1/review",
@@ -192,7 +199,7 @@ pub(super) fn document() -> Value {
             "/v1/review/{number}/verdict",
             "post",
             Operation::new("A word on a report; of several the last one counts.", Some("judge"), item, &[404])
-                .parameter(in_path("number", "The number of the report's decision in the audit."))
+                .parameter(in_path("number", "The number of the report's decision in the audit.", count()))
                 .body(judgement),
         ),
         ("/v1/kill-switch", "get", Operation::new("How it stands.", Some("read"), switch.clone(), &[])),

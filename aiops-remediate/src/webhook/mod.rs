@@ -3,7 +3,7 @@
 //! A [`WebhookHandler`] posts JSON to one address, signed as [`WebhookNotifier`](crate::notify::WebhookNotifier)
 //! signs: the header `x-aiops-signature` is `t=SECONDS,v1=HEX`, HEX = HMAC-SHA256 over `SECONDS.BODY`. The header
 //! `idempotency-key` is the same for all that is sent about one (action, target, fingerprint). The body has the
-//! fields of [`ActionRequest`](aiops_core::ActionRequest) and `command`:
+//! fields of [`ActionRequest`] and `command`:
 //!
 //! | `command` | beside them | answer, with status 2xx |
 //! |---|---|---|

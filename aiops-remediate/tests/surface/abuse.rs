@@ -97,7 +97,7 @@ async fn an_approval_is_of_its_incident_its_digest_and_its_time() {
     // Adam's word is good for the host, and the dispatcher's own authoriser takes that of all who begin like ada.
     host.site.clock.set(at(1_800));
     let late = host.json("POST", "ada", &approve, &body).await;
-    assert_eq!((late.status, late.code().as_str()), (StatusCode::GONE, "expired"));
+    assert_eq!((late.status, late.code().as_str()), (StatusCode::CONFLICT, "expired"));
     host.site.tick(&host.dispatcher, 1_801).await;
     assert!(host.site.effects().is_empty());
 }

@@ -1,10 +1,17 @@
 //! What programs ask.
 
+use std::sync::Arc;
+
+use aiops_core::MemoryIncidentLog;
+use aiops_remediate::server::Surface;
+use aiops_remediate::server::axum::Router;
 use aiops_remediate::server::axum::http::StatusCode;
 use serde_json::json;
 
 use crate::common::acts::report;
-use crate::site::Host;
+use crate::common::at;
+use crate::common::broken::{Broken, Fails};
+use crate::site::{ByHeader, Host};
 
 #[tokio::test]
 async fn an_approval_shows_exactly_what_would_run_and_is_granted_once() {
@@ -106,7 +113,28 @@ async fn the_kill_switch_stops_what_was_granted() {
     assert!(host.site.effects().is_empty());
     assert_eq!(host.get("bob", "/v1/kill-switch").await.json()["reason"], "failing over by hand");
     let silent = host.json("PUT", "ada", "/v1/kill-switch", &json!({"on": false, "reason": " "})).await;
-    assert_eq!(silent.code(), "malformed");
+    assert_eq!((&silent.json()["on"], &silent.json()["reason"]), (&json!(false), &json!("no reason given")));
+}
+
+/// However many ask, and nobody has to say who they are: the store is asked once a second.
+#[tokio::test]
+async fn a_store_that_is_down_is_not_ready_and_not_asked_for_every_probe() {
+    let mut host = Host::new();
+    let store = Arc::new(Broken::new(Fails::At("kill_switch")));
+    let surface =
+        Surface::new(Arc::clone(&host.dispatcher), Arc::clone(&store), MemoryIncidentLog::default(), ByHeader);
+    host.router = Router::new().nest("/aiops", surface.with_clock(host.site.clock.clone()).router().unwrap());
+    for second in 0..3 {
+        host.site.clock.set(at(second));
+        for _ in 0..10 {
+            assert_eq!(host.get("", "/ready").await.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(host.get("", "/health").await.status, StatusCode::OK);
+        }
+    }
+    assert_eq!(store.calls(), 3);
+    let switch = host.get("ada", "/v1/kill-switch").await;
+    assert_eq!((switch.status, switch.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+    assert!(!switch.body.contains("disk"), "{}", switch.body);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::common::at;
 
 /// `ada` and `adam` may do all, `bob` may look, `mallory` hangs the host's authoriser, `crash` breaks it.
 #[derive(Debug)]
-struct ByHeader;
+pub(crate) struct ByHeader;
 
 #[async_trait]
 impl Authoriser for ByHeader {

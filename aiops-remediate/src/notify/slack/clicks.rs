@@ -141,7 +141,7 @@ pub struct SlackClicks {
 struct Payload {
     #[serde(rename = "type")]
     kind: String,
-    user: Option<Named>,
+    user: Option<User>,
     team: Option<Named>,
     channel: Option<Named>,
     message: Option<Shown>,
@@ -152,6 +152,14 @@ struct Payload {
 #[derive(Deserialize)]
 struct Named {
     id: String,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: String,
+    /// Where the payload names no team: apps of a whole organisation.
+    #[serde(default)]
+    team_id: String,
 }
 
 #[derive(Deserialize)]
@@ -229,13 +237,15 @@ impl SlackClicks {
             return Err(SlackRefusal::NotOurs);
         }
         let action = payload.actions.iter().find(ours).ok_or(SlackRefusal::NotOurs)?;
-        let id = |named: &Option<Named>| {
-            let id = named.as_ref().map(|named| named.id.clone()).unwrap_or_default();
+        let id = |id: Option<String>| {
+            let id = id.unwrap_or_default();
             let plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
             let whole = plain && (1..=LONGEST_ID).contains(&id.len());
             whole.then_some(id).ok_or(SlackRefusal::Malformed("it names no user, team or channel"))
         };
-        let (user, team, channel) = (id(&payload.user)?, id(&payload.team)?, id(&payload.channel)?);
+        let (user, of_user) = payload.user.map(|user| (user.id, user.team_id)).unzip();
+        let team = payload.team.map(|team| team.id).or(of_user);
+        let (user, team, channel) = (id(user)?, id(team)?, id(payload.channel.map(|channel| channel.id))?);
         let (approval, digest) =
             action.value.split_once('.').ok_or(SlackRefusal::Malformed("the button has no approval"))?;
         if action.block_id != block_id("buttons", approval) {
@@ -361,7 +371,8 @@ mod tests {
     use crate::{ActionCatalogue, Policy};
 
     fn clicks(now: i64) -> SlackClicks {
-        let catalogue = ActionCatalogue::from_yaml("actions: []", "actions.yaml").unwrap();
+        let entry = "actions: [{name: page_vendor, owner: shop, blast_radius: deployment, requires_approval: true}]";
+        let catalogue = ActionCatalogue::from_yaml(entry, "actions.yaml").unwrap();
         let dispatcher = Arc::new(Dispatcher::builder(catalogue, Policy::default()).build().unwrap());
         let clock = aiops_core::VirtualClock::new(Timestamp::from_second(now).unwrap());
         SlackClicks::builder(dispatcher, "8f742231b10e8888abcd99yyyzzz85a5", "xoxb-1", Client::new())

@@ -91,7 +91,7 @@ fn calibration(html: &mut Html, model: &ModelReview) {
             html.count(calibration.correct)
                 .raw(" of ")
                 .count(calibration.cases)
-                .raw(" right; expected calibration error ");
+                .raw(" right; across: confidence, up: share right; expected calibration error ");
             html.text(&text::number(calibration.ece.value)).raw("</figcaption></figure><p>");
             html.text(&calibration.advice.to_string()).raw("</p>");
         }
