@@ -109,6 +109,11 @@ impl Fanout {
         }
     }
 
+    /// Drops what waits and is not being sent: another process tells it.
+    pub(crate) fn forget(&self) {
+        lock(&self.lanes).retain(|_, lane| lane.busy);
+    }
+
     /// Sends what waits of one incident, in order; whether all of it is out or being sent.
     async fn flush(&self, incident: &IncidentId, parts: &StageParts) -> bool {
         let Some(turn) = Turn::take(&self.lanes, incident) else { return true };

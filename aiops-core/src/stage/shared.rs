@@ -249,6 +249,12 @@ impl DetectionStage {
         };
         let own = replicas.remove(&shared.name);
         shared.meet(replicas, now);
+        if own.is_none() && before > 0 && !shared.unsaved {
+            // It stood still for so long that another one took its work over, which is told there.
+            drop(self.steps.drain());
+            self.outbox.clear();
+            self.parts.fanout().forget();
+        }
         let through = own.is_some_and(|own| own.beat == shared.beat);
         let tried = shared.trying.is_some();
         if shared.alone.take().is_some() {
@@ -262,6 +268,7 @@ impl DetectionStage {
             return Ok(false);
         }
         shared.trying = None;
+        self.decided.clear();
         if !shared.unsaved {
             self.correlator.set_state(correlator).map_err(not_restored)?;
         } else {

@@ -151,6 +151,24 @@ async fn h_it_dies_before_the_receiver_has_the_page(store: impl StateStore) {
     assert_eq!(cluster.bus_ids(), 1, "triage has it too");
 }
 
+/// As a process that is stopped and goes on: another one has told people meanwhile.
+async fn one_that_stood_still_tells_nothing_that_was_taken_over(store: impl StateStore) {
+    let mut cluster = Cluster::new(store, 2);
+    cluster.set(&services(), true);
+    cluster.receiver.down.store(true, Ordering::Relaxed);
+    rounds(&mut cluster, 0..2).await;
+    cluster.receiver.down.store(false, Ordering::Relaxed);
+    for round in 2..7 {
+        cluster.tick(1, after(round * EVERY)).await;
+    }
+    let pages = cluster.receiver.take();
+    assert_eq!(pages.len(), 1);
+    assert_eq!(pages[0].replica, "detection-1", "which had nothing of its own to tell");
+    rounds(&mut cluster, 7..9).await;
+    assert_eq!(cluster.receiver.take(), []);
+    assert_eq!(count(&end(&mut cluster, 9).await, "resolved"), 1);
+}
+
 async fn a_save_whose_answer_got_lost(store: impl StateStore) {
     let mut cluster = Cluster::new(store, 2);
     cluster.set(&services(), true);
@@ -250,6 +268,7 @@ in_memory!(
     h_it_dies_once_the_receiver_has_the_page,
     h_it_dies_before_the_receiver_has_the_page,
     a_save_whose_answer_got_lost,
+    one_that_stood_still_tells_nothing_that_was_taken_over,
 );
 
 /// Each case with keys of its own.
@@ -269,4 +288,5 @@ async fn all_cases_on_redis() {
     h_it_dies_once_the_receiver_has_the_page(redis("case-7").await).await;
     h_it_dies_before_the_receiver_has_the_page(redis("case-8").await).await;
     a_save_whose_answer_got_lost(redis("case-9").await).await;
+    one_that_stood_still_tells_nothing_that_was_taken_over(redis("case-10").await).await;
 }

@@ -1,5 +1,5 @@
 //! Thousands of episodes, three replicas, and in each wave of episodes one thing that goes wrong.
-//! `REPLICA_EPISODES` sets how many (default 440), `REPLICA_SEED` the seed.
+//! `REPLICA_EPISODES` sets how many (default 480), `REPLICA_SEED` the seed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,12 +44,14 @@ enum Wrong {
     Restart,
     Skew,
     LostAnswer,
+    /// With a page that the receiver does not take, and for longer than others wait for it.
+    StandsStill,
     DiesBeforeAPage,
     DiesAfterAPage,
     Partition,
 }
 
-const ALL: [Wrong; 11] = [
+const ALL: [Wrong; 12] = [
     Wrong::Nothing,
     Wrong::ReceiverDown,
     Wrong::AllAtOnce,
@@ -58,6 +60,7 @@ const ALL: [Wrong; 11] = [
     Wrong::Restart,
     Wrong::Skew,
     Wrong::LostAnswer,
+    Wrong::StandsStill,
     Wrong::DiesBeforeAPage,
     Wrong::DiesAfterAPage,
     Wrong::Partition,
@@ -90,7 +93,7 @@ async fn simulate(store: impl StateStore, episodes: usize) -> BTreeMap<Wrong, Ta
         let wrong = ALL[wave % ALL.len()];
         let (hit, since) = (dice.place(), dice.below(2));
         // Reaches every replica before the anomalies begin.
-        run(&mut cluster, round, wrong).await;
+        run(&mut cluster, round, wrong, None).await;
         cluster.receiver.take();
         cluster.set(&services, true);
         for step in 0..ROUNDS {
@@ -110,7 +113,8 @@ async fn simulate(store: impl StateStore, episodes: usize) -> BTreeMap<Wrong, Ta
                 let name = if dice.below(2) == 0 { format!("r{round}") } else { cluster.replicas[place].name.clone() };
                 cluster.restart(place, &name);
             }
-            run(&mut cluster, round, wrong).await;
+            let stopped = (wrong == Wrong::StandsStill && (since + 1..since + 6).contains(&step)).then_some(hit);
+            run(&mut cluster, round, wrong, stopped).await;
         }
         for replica in &mut cluster.replicas {
             replica.skew = SignedDuration::ZERO;
@@ -126,7 +130,7 @@ async fn simulate(store: impl StateStore, episodes: usize) -> BTreeMap<Wrong, Ta
 fn begin(cluster: &mut Cluster, wrong: Wrong, hit: usize, dice: &mut Dice, services: &[String]) {
     let victim = &mut cluster.replicas[hit];
     match wrong {
-        Wrong::ReceiverDown => cluster.receiver.down.store(true, Ordering::Relaxed),
+        Wrong::ReceiverDown | Wrong::StandsStill => cluster.receiver.down.store(true, Ordering::Relaxed),
         Wrong::Disagree => {
             let mut view = victim.own_view.lock().unwrap();
             view.extend(services.iter().map(|service| (service.clone(), dice.below(2) == 0)));
@@ -153,7 +157,7 @@ fn stop(cluster: &mut Cluster, wrong: Wrong) {
     }
 }
 
-async fn run(cluster: &mut Cluster, round: u64, wrong: Wrong) {
+async fn run(cluster: &mut Cluster, round: u64, wrong: Wrong, stopped: Option<usize>) {
     match wrong {
         Wrong::AllAtOnce => {
             let bus = Arc::clone(&cluster.bus);
@@ -166,7 +170,7 @@ async fn run(cluster: &mut Cluster, round: u64, wrong: Wrong) {
                 cluster.tick(place, after(round * EVERY + 3 * place as u64)).await;
             }
         }
-        _ => cluster.round(after(round * EVERY)).await,
+        _ => cluster.round_without(stopped, after(round * EVERY)).await,
     }
 }
 
@@ -208,7 +212,7 @@ fn check(tallies: &BTreeMap<Wrong, Tally>) {
 
 #[tokio::test]
 async fn three_replicas_page_once_unless_they_are_parted() {
-    let episodes = usize::try_from(setting("REPLICA_EPISODES", 440)).unwrap();
+    let episodes = usize::try_from(setting("REPLICA_EPISODES", 480)).unwrap();
     check(&simulate(MemoryStateStore::default(), episodes).await);
 }
 
@@ -216,6 +220,6 @@ async fn three_replicas_page_once_unless_they_are_parted() {
 #[tokio::test]
 #[ignore = "needs redis: .ci/services up redis"]
 async fn three_replicas_on_redis_page_once_unless_they_are_parted() {
-    let episodes = usize::try_from(setting("REPLICA_EPISODES", 440)).unwrap();
+    let episodes = usize::try_from(setting("REPLICA_EPISODES", 480)).unwrap();
     check(&simulate(crate::support::redis("simulated").await, episodes).await);
 }

@@ -255,7 +255,12 @@ impl Cluster {
 
     /// One evaluation of each replica, one after the other; those that die come back under their name.
     pub(crate) async fn round(&mut self, at: Timestamp) {
-        for place in 0..self.replicas.len() {
+        self.round_without(None, at).await;
+    }
+
+    /// One that stands still is left out.
+    pub(crate) async fn round_without(&mut self, stopped: Option<usize>, at: Timestamp) {
+        for place in (0..self.replicas.len()).filter(|place| Some(*place) != stopped) {
             if !self.tick(place, at).await {
                 let name = self.replicas[place].name.clone();
                 self.restart(place, &name);
