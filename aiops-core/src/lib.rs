@@ -5,7 +5,8 @@
 //! | feature | what it is for |
 //! |---|---|
 //! | `calibration` | whether confidences can be trusted: Brier score, calibration error, risk and coverage, advice for a threshold |
-//! | `redis` | state in Redis, for several processes that share it |
+//! | `nats` | the event bus over NATS JetStream |
+//! | `redis` | the event bus over Redis Streams, and state that several processes share |
 //! | `testing` | fakes, `ManualClock` and the conformance suites that a third party's plugin can run |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -62,10 +63,19 @@ pub use crate::action::{
     ActionError, ActionHandler, ActionRequest, Applied, Compensation, HandlerFn, Inspection, Outcome, Precondition,
     Target, handler_fn,
 };
+#[cfg(feature = "nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+pub use crate::bus::NatsBus;
 pub use crate::bus::{
     BusError, DETECTIONS, Delivery, Envelope, EnvelopeError, EventBus, InvalidTraceparent, MemoryBus, MemoryBusBuilder,
     RESPONSES, Settle, Subscription, TRIAGED, TraceContext, Undelivered, dead_letter_topic,
 };
+#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "nats", feature = "redis"))))]
+pub use crate::bus::{BusSettings, GroupStatus};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::bus::{RedisBus, RedisBusFinding};
 pub use crate::channel::Channel;
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::collector::gather_context;

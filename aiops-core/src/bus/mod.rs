@@ -2,7 +2,15 @@
 
 mod envelope;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod network;
 mod queue;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod settings;
 mod trace;
 
 use std::fmt;
@@ -13,6 +21,14 @@ use async_trait::async_trait;
 
 pub use self::envelope::{Envelope, EnvelopeError};
 pub use self::memory::{MemoryBus, MemoryBusBuilder, Undelivered};
+#[cfg(feature = "nats")]
+pub use self::nats::NatsBus;
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub use self::network::GroupStatus;
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisBus, RedisBusFinding};
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub use self::settings::BusSettings;
 pub use self::trace::{InvalidTraceparent, TraceContext};
 use crate::error::BoxError;
 
@@ -47,6 +63,36 @@ pub enum BusError {
         /// How long the publisher waited.
         waited: Duration,
     },
+    /// The message has more bytes than a message of this bus may have.
+    #[error("topic {topic:?} takes no message of {bytes} bytes; the limit is {limit}")]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// Bytes of the message as JSON.
+        bytes: usize,
+        /// Bytes that a message may have.
+        limit: usize,
+    },
+    /// The bus cannot begin: its address does not read, or its server does not answer.
+    #[error("cannot connect to {bus}")]
+    Connect {
+        /// Which kind of server.
+        bus: &'static str,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// The server of the bus did not answer within the publish deadline.
+    #[error("server of topic {topic:?} did not answer within {waited:?}")]
+    Unreachable {
+        /// The topic.
+        topic: String,
+        /// How long the caller waited.
+        waited: Duration,
+        /// The last failure.
+        #[source]
+        source: BoxError,
+    },
     /// The bus itself failed.
     #[error("bus failed on topic {topic:?}")]
     Broker {
@@ -62,7 +108,7 @@ impl BusError {
     /// Whether trying again may help.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, Self::Closed { .. })
+        !matches!(self, Self::Closed { .. } | Self::TooLarge { .. })
     }
 }
 
@@ -175,7 +221,7 @@ pub trait Subscription: fmt::Debug + Send + 'static {
 /// - `publish` returns once the bus holds the message. It is cancel safe up to that point.
 ///
 /// # Errors
-/// [`BusError`]; only `Closed` is final.
+/// [`BusError`]; only `Closed` is final, and for one message `TooLarge`.
 ///
 /// # Implementing
 /// Buses are large; the smallest useful one forwards to another, here to the in-process one:
@@ -202,6 +248,11 @@ pub trait EventBus: fmt::Debug + Send + Sync + 'static {
     /// Joins a consumer group of a topic, and creates the group if it is new.
     async fn subscribe(&self, topic: &str, group: &str) -> Result<Box<dyn Subscription>, BusError>;
 }
+
+/// The Rust block of the guide is a test.
+#[cfg(all(doctest, feature = "nats", feature = "redis"))]
+#[doc = include_str!("../../../docs/guide/buses.md")]
+struct BusesGuide;
 
 macro_rules! forward_event_bus {
     ($pointer:ident) => {

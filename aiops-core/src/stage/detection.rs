@@ -233,11 +233,24 @@ impl DetectionStage {
                 Ok(()) => drop(self.outbox.pop_front()),
                 Err(error) => {
                     publish_failed(&error);
-                    return;
+                    if !self.give_up(&error) {
+                        return;
+                    }
                 }
             }
             self.dirty = true;
         }
+    }
+
+    /// Drops the first event of the outbox where the bus will never take it, so that those behind it go on.
+    pub(super) fn give_up(&mut self, error: &crate::bus::BusError) -> bool {
+        let never = matches!(error, crate::bus::BusError::TooLarge { .. });
+        if never && self.outbox.pop_front().is_some() {
+            self.dirty = true;
+            metrics::counter!("aiops_detection_outbox_dropped_total").increment(1);
+            tracing::error!("an announced event is too large for the bus; it is not triaged");
+        }
+        never
     }
 
     /// Puts an event into the outbox, if there is one to hand on.

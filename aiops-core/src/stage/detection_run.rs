@@ -250,7 +250,9 @@ impl DetectionStage {
                     }
                     Err(error) => {
                         publish_failed(&error);
-                        rounds.publish = plus(now, RETRY_AFTER);
+                        if !self.give_up(&error) {
+                            rounds.publish = plus(now, RETRY_AFTER);
+                        }
                     }
                 }
             }

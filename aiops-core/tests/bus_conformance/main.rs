@@ -1,0 +1,14 @@
+//! The buses over real servers: the one suite, and what each does about trouble.
+//!
+//! `.ci/services up nats redis` starts the servers and prints the variables that tell where they are.
+#![cfg(any(feature = "nats", feature = "redis"))]
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers outside #[test]
+
+mod checks;
+mod outage;
+mod server;
+
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "redis")]
+mod redis;
