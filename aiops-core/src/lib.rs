@@ -5,6 +5,7 @@
 //! | feature | what it is for |
 //! |---|---|
 //! | `calibration` | whether confidences can be trusted: Brier score, calibration error, risk and coverage, advice for a threshold |
+//! | `kafka` | the event bus over Kafka; compiles librdkafka with a C compiler |
 //! | `nats` | the event bus over NATS JetStream |
 //! | `redis` | the event bus over Redis Streams, and state that several processes share |
 //! | `testing` | fakes, `ManualClock` and the conformance suites that a third party's plugin can run |
@@ -63,6 +64,9 @@ pub use crate::action::{
     ActionError, ActionHandler, ActionRequest, Applied, Compensation, HandlerFn, Inspection, Outcome, Precondition,
     Target, handler_fn,
 };
+#[cfg(feature = "kafka")]
+#[cfg_attr(docsrs, doc(cfg(feature = "kafka")))]
+pub use crate::bus::KafkaBus;
 #[cfg(feature = "nats")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
 pub use crate::bus::NatsBus;
@@ -70,8 +74,8 @@ pub use crate::bus::{
     BusError, DETECTIONS, Delivery, Envelope, EnvelopeError, EventBus, InvalidTraceparent, MemoryBus, MemoryBusBuilder,
     RESPONSES, Settle, Subscription, TRIAGED, TraceContext, Undelivered, dead_letter_topic,
 };
-#[cfg(any(feature = "nats", feature = "redis"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "nats", feature = "redis"))))]
+#[cfg(any(feature = "nats", feature = "redis", feature = "kafka"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "nats", feature = "redis", feature = "kafka"))))]
 pub use crate::bus::{BusSettings, GroupStatus};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

@@ -1,15 +1,19 @@
 //! Messages between the layers: the envelope, the bus and its deliveries.
 
 mod envelope;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "redis", feature = "kafka"))]
 mod network;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod prefetch;
 mod queue;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "redis", feature = "kafka"))]
 mod settings;
 mod trace;
 
@@ -20,14 +24,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::envelope::{Envelope, EnvelopeError};
+#[cfg(feature = "kafka")]
+pub use self::kafka::KafkaBus;
 pub use self::memory::{MemoryBus, MemoryBusBuilder, Undelivered};
 #[cfg(feature = "nats")]
 pub use self::nats::NatsBus;
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "redis", feature = "kafka"))]
 pub use self::network::GroupStatus;
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisBus, RedisBusFinding};
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "redis", feature = "kafka"))]
 pub use self::settings::BusSettings;
 pub use self::trace::{InvalidTraceparent, TraceContext};
 use crate::error::BoxError;
@@ -250,7 +256,7 @@ pub trait EventBus: fmt::Debug + Send + Sync + 'static {
 }
 
 /// The Rust block of the guide is a test.
-#[cfg(all(doctest, feature = "nats", feature = "redis"))]
+#[cfg(all(doctest, feature = "kafka", feature = "nats", feature = "redis"))]
 #[doc = include_str!("../../../docs/guide/buses.md")]
 struct BusesGuide;
 

@@ -1,8 +1,6 @@
 //! Parts that the buses over a server share: what goes over the wire, and what is counted.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,20 +8,19 @@ use serde_json::Value;
 
 use super::{BusError, BusSettings, Envelope};
 use crate::error::BoxError;
-#[cfg(any(feature = "nats", feature = "redis"))]
 use crate::plugin::Boxed;
 use crate::time::{plus, since};
 
 /// `type` of the dead letter of what is no envelope.
 const UNREADABLE: &str = "dev.aiops.unreadable.v1";
 /// Content type of every message (CloudEvents, structured mode).
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "nats", feature = "kafka"))]
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
-/// Messages that are fetched at once from a server, at most.
-const MOST_FETCHED: usize = 256;
 
 /// The groups that were subscribed to, by topic and name.
-pub(super) type Groups<G> = Arc<Mutex<BTreeMap<(String, String), Arc<G>>>>;
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(super) type Groups<G> =
+    std::sync::Arc<std::sync::Mutex<std::collections::BTreeMap<(String, String), std::sync::Arc<G>>>>;
 
 /// The message as bytes, unless it is larger than a message may be.
 pub(super) fn to_bytes(topic: &str, message: &Envelope, settings: &BusSettings) -> Result<Vec<u8>, BusError> {
@@ -119,7 +116,6 @@ pub(super) mod count {
 }
 
 /// Waits for work that is on its way; for ever where there is none. Cancel safe.
-#[cfg(any(feature = "nats", feature = "redis"))]
 pub(super) async fn finished<T>(work: &mut Option<Boxed<'static, T>>) -> T {
     let Some(running) = work else { return std::future::pending().await };
     let output = running.await;
@@ -200,39 +196,6 @@ impl Trying {
     }
 }
 
-/// How many messages are fetched at once: one, until the consumer proves to be fast. What is fetched and
-/// not given out yet is already on its ack deadline, and no other consumer can have it.
-#[derive(Debug)]
-pub(super) struct Prefetch {
-    size: usize,
-    since: Option<Timestamp>,
-}
-
-impl Prefetch {
-    pub(super) fn new() -> Self {
-        Self { size: 1, since: None }
-    }
-
-    /// The next fetch begins, since the one before is used up.
-    pub(super) fn next(&mut self, now: Timestamp, ack_deadline: Duration) -> usize {
-        if let Some(began) = self.since {
-            let took = since(now, began);
-            if took <= ack_deadline / 100 {
-                self.size = (self.size * 2).min(MOST_FETCHED);
-            } else if took > ack_deadline / 10 {
-                self.size = 1;
-            }
-        }
-        self.since = None;
-        self.size
-    }
-
-    /// The first message of the fetch is there.
-    pub(super) fn arrived(&mut self, now: Timestamp) {
-        self.since.get_or_insert(now);
-    }
-}
-
 /// How far a consumer group is, as [`measure`](crate::bus) of a bus tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -301,22 +264,6 @@ mod tests {
             assert_eq!(base64(bytes), text);
         }
         assert_eq!(unreadable("t", "1", b"\xff\xfe\xfd", at(0)).data, serde_json::json!({"base64": "//79"}));
-    }
-
-    #[test]
-    fn a_fast_consumer_fetches_more_and_a_slow_one_a_single_message() {
-        let (minute, mut prefetch) = (Duration::from_secs(60), Prefetch::new());
-        let mut sizes = vec![prefetch.next(at(0), minute)];
-        for _ in 0..9 {
-            prefetch.arrived(at(0));
-            sizes.push(prefetch.next(at(0), minute));
-        }
-        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 128, 256, 256]);
-        prefetch.arrived(at(10));
-        prefetch.arrived(at(15));
-        assert_eq!(prefetch.next(at(15), minute), 256, "neither fast nor slow: as before");
-        prefetch.arrived(at(20));
-        assert_eq!(prefetch.next(at(27), minute), 1, "counted from the first that arrived");
     }
 
     /// nats-server #4112: a limit is reached and consumers wait for ever, with nothing to be seen.

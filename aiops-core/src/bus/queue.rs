@@ -79,6 +79,27 @@ impl Queue {
         self.settle(token)
     }
 
+    /// Messages that consumers have.
+    #[cfg(feature = "kafka")]
+    pub(super) fn len_out(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Forgets the messages that are not to be kept, wherever they are.
+    #[cfg(feature = "kafka")]
+    pub(super) fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
+        self.ready.retain(|_, entry| keep(entry));
+        self.waiting.retain(|_, entry| keep(entry));
+        let Self { out, deadlines, .. } = self;
+        out.retain(|token, (entry, deadline)| {
+            let kept = keep(entry);
+            if !kept {
+                deadlines.remove(&(*deadline, *token));
+            }
+            kept
+        });
+    }
+
     /// When something changes by itself.
     pub(super) fn next_change(&self) -> Option<Timestamp> {
         let waiting = self.waiting.first_key_value().map(|((at, _), _)| *at);

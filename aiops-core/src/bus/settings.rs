@@ -19,14 +19,20 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 const CAPACITY: usize = 100_000;
 /// Dead letters of one topic that are kept.
 const DEAD_LETTERS: usize = 10_000;
-/// What NATS takes by default, less about 48 kB for headers and their framing.
+/// What NATS and Kafka take by default, less about 48 kB for headers and their framing.
 const MAX_BYTES: usize = 1_000_000;
 /// Messages of one group that its consumers hold at once.
 const MAX_UNSETTLED: usize = 1_000;
 /// Messages that wait for so long without one being given out are a stall.
 const STALL_AFTER: Duration = Duration::from_secs(30);
+/// Processes that can share the work of one group on Kafka.
+#[cfg(feature = "kafka")]
+const PARTITIONS: i32 = 6;
+/// As the broker is set (Kafka 2.4 and later).
+#[cfg(feature = "kafka")]
+const BROKERS_DEFAULT: i32 = -1;
 
-/// Settings of a bus over NATS or Redis. Every process of one deployment takes the same.
+/// Settings of a bus over NATS, Redis or Kafka. Every process of one deployment takes the same.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,6 +54,10 @@ pub struct BusSettings {
     pub(super) max_bytes: usize,
     pub(super) max_unsettled: usize,
     pub(super) stall_after: Duration,
+    #[cfg(feature = "kafka")]
+    pub(super) partitions: i32,
+    #[cfg(feature = "kafka")]
+    pub(super) replication: i32,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -65,6 +75,10 @@ impl Default for BusSettings {
             max_bytes: MAX_BYTES,
             max_unsettled: MAX_UNSETTLED,
             stall_after: STALL_AFTER,
+            #[cfg(feature = "kafka")]
+            partitions: PARTITIONS,
+            #[cfg(feature = "kafka")]
+            replication: BROKERS_DEFAULT,
             clock: Arc::new(SystemClock),
         }
     }
@@ -105,27 +119,28 @@ impl BusSettings {
     }
 
     /// Messages of one topic that some group has not settled, before `publish` waits (default 100,000, at
-    /// least 1).
+    /// least 1). Kafka has no such bound: it keeps what `retention.ms` says.
     pub fn capacity(mut self, messages: usize) -> Self {
         self.capacity = messages.max(1);
         self
     }
 
-    /// Dead letters of one topic that are kept; the oldest go first (default 10,000, at least 1).
+    /// Dead letters of one topic that are kept; the oldest go first (default 10,000, at least 1). Kafka keeps
+    /// them by `retention.ms`.
     pub fn dead_letters(mut self, letters: usize) -> Self {
         self.dead_letters = letters.max(1);
         self
     }
 
     /// Bytes that a message may have as JSON (default 1,000,000). The server must take as many: `max_payload` of
-    /// NATS.
+    /// NATS, `message.max.bytes` of Kafka.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Messages of one group that NATS gives out at once, to all its consumers together (default 1,000, at least 1).
-    /// Redis has no such bound.
+    /// Messages of one group that are given out at once: on NATS to all its consumers together, on Kafka to those of
+    /// one process (default 1,000, at least 1). Redis has no such bound.
     pub fn max_unsettled(mut self, messages: usize) -> Self {
         self.max_unsettled = messages.max(1);
         self
@@ -134,6 +149,15 @@ impl BusSettings {
     /// Messages that wait for so long, while none is given out, are told as a stall (default 30 s).
     pub fn stall_after(mut self, after: Duration) -> Self {
         self.stall_after = after;
+        self
+    }
+
+    /// Partitions and replication factor of the Kafka topics that the bus creates (default 6, and what the broker is
+    /// set to). No more processes than partitions share the work of a group.
+    #[cfg(feature = "kafka")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "kafka")))]
+    pub fn topics(mut self, partitions: u16, replication: u16) -> Self {
+        (self.partitions, self.replication) = (i32::from(partitions.max(1)), i32::from(replication.max(1)));
         self
     }
 

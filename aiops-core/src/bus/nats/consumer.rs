@@ -13,7 +13,8 @@ use jiff::Timestamp;
 
 use super::group::{Entry, Group, Handle};
 use super::server::NO_CONNECTION;
-use crate::bus::network::{Prefetch, Trying, count, finished};
+use crate::bus::network::{Trying, count, finished};
+use crate::bus::prefetch::Prefetch;
 use crate::bus::{BusError, Delivery, Envelope, Subscription};
 use crate::error::BoxError;
 use crate::plugin::{Boxed, now_or_never};

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 
 use super::group::{Entry, Group, Handle, misread};
 use super::server::{BLOCK, is_passing};
-use crate::bus::network::{Prefetch, Trying, count, finished};
+use crate::bus::network::{Trying, count, finished};
+use crate::bus::prefetch::Prefetch;
 use crate::bus::{BusError, Delivery, Envelope, Subscription};
 use crate::names::EventId;
 use crate::plugin::{Boxed, now_or_never};
