@@ -1,4 +1,4 @@
-//! Channels to people over HTTP: any webhook, Slack and what speaks its incoming webhooks, and PagerDuty.
+//! Channels to people over HTTP: any webhook, Slack (its Web API, or what speaks its incoming webhooks), and PagerDuty.
 //!
 //! The host passes in its own [`reqwest::Client`], so that connections, proxies and TLS are its own: the feature
 //! `client` builds reqwest without a TLS backend. An `https` URL needs one, which the host switches on by a feature

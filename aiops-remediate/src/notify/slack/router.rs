@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 impl SlackClicks {
     /// A router with `POST /slack`, to be nested: the app's interactivity address. It asks nobody but Slack's signature
     /// who it is from.
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     pub fn router(self) -> Router {
         Router::new().route("/slack", post(click)).with_state(Arc::new(self))
     }
