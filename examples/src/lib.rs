@@ -5,6 +5,8 @@ pub mod backtest;
 pub mod decide;
 #[cfg(feature = "model")]
 pub mod doctor;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod evaluate;
 pub mod features;
 pub mod incidents;
