@@ -196,7 +196,7 @@ impl Trying {
     }
 }
 
-/// How far a consumer group is, as [`measure`](crate::bus) of a bus tells it.
+/// How far a consumer group is, as `measure` of a bus tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupStatus {

@@ -210,6 +210,30 @@ pub(crate) async fn buries_what_nobody_settles(rig: &dyn Rig) {
     assert_eq!(value(&metrics, "aiops_bus_late_total"), f64::from(ATTEMPTS));
 }
 
+/// What a consumer has fetched ahead comes to another one as soon as it goes, not with its deadline.
+pub(crate) async fn hands_back_what_was_fetched_ahead(rig: &dyn Rig) {
+    let topic = fresh("ahead");
+    let bus = rig.bus(settings().ack_deadline(Duration::from_secs(120))).await;
+    let mut inbox = bus.subscribe(&topic, "g").await.unwrap();
+    for number in 0..40 {
+        bus.publish(&topic, message(&number.to_string())).await.unwrap();
+    }
+    // Fast enough to be given more and more at once.
+    let mut taken = BTreeSet::new();
+    for _ in 0..10 {
+        let delivery = next(&mut inbox).await;
+        taken.insert(delivery.envelope().id.clone());
+        delivery.ack().await.unwrap();
+    }
+    drop(inbox);
+    let mut inbox = bus.subscribe(&topic, "g").await.unwrap();
+    while taken.len() < 40 {
+        let delivery = next(&mut inbox).await;
+        assert!(taken.insert(delivery.envelope().id.clone()), "it came twice");
+        delivery.ack().await.unwrap();
+    }
+}
+
 /// The next dead letter, while the group's consumer goes on waiting.
 async fn letter_while_waiting(inbox: &mut Inbox, letters: &mut Inbox) -> Delivery {
     tokio::select! {

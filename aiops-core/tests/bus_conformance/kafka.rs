@@ -68,6 +68,12 @@ async fn kafka_buries_poison() {
 
 #[tokio::test]
 #[ignore = "needs kafka: .ci/services up kafka"]
+async fn kafka_hands_back_what_was_fetched_ahead() {
+    checks::hands_back_what_was_fetched_ahead(&Kafka).await;
+}
+
+#[tokio::test]
+#[ignore = "needs kafka: .ci/services up kafka"]
 async fn kafka_refuses_or_carries_5_mb() {
     checks::refuses_or_carries_5_mb(&Kafka).await;
 }

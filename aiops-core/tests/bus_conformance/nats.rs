@@ -59,6 +59,12 @@ async fn nats_buries_poison() {
 
 #[tokio::test]
 #[ignore = "needs nats: .ci/services up nats"]
+async fn nats_hands_back_what_was_fetched_ahead() {
+    checks::hands_back_what_was_fetched_ahead(&Nats).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nats: .ci/services up nats"]
 async fn nats_refuses_or_carries_5_mb() {
     checks::refuses_or_carries_5_mb(&Nats).await;
 }

@@ -69,6 +69,12 @@ async fn redis_buries_poison() {
 
 #[tokio::test]
 #[ignore = "needs redis: .ci/services up redis"]
+async fn redis_hands_back_what_was_fetched_ahead() {
+    checks::hands_back_what_was_fetched_ahead(&Redis).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis: .ci/services up redis"]
 async fn redis_refuses_or_carries_5_mb() {
     checks::refuses_or_carries_5_mb(&Redis).await;
 }

@@ -70,7 +70,9 @@ impl Consumer {
     fn trouble(&mut self, error: KafkaError, now: Timestamp) -> Option<BusError> {
         let reader = Arc::clone(&self.reader);
         let settings = &reader.server.settings;
-        reader.server.link.failed(&error);
+        if reader.told.is_down() {
+            reader.server.link.failed(&error);
+        }
         let trying = self.failing.get_or_insert_with(|| Trying::new(now));
         self.receive_at = trying.later(now, settings);
         if !trying.over(now, settings) {

@@ -244,8 +244,8 @@ impl Handle {
         entry
     }
 
-    fn fail(&self, asked: Duration, reason: &str) {
-        let Some(entry) = self.take() else { return };
+    /// The message comes again, or goes to the dead letters once a consumer waits.
+    fn fail(&self, entry: Entry, asked: Duration, reason: &str) {
         let reader = &self.reader;
         let again = plus(reader.now(), reader.server.settings.wait(asked, entry.attempts));
         reader.failed(&mut lock(&reader.told.window), entry, again, reason);
@@ -271,10 +271,12 @@ impl Settle for Handle {
     }
 
     async fn nak(self: Box<Self>, delay: Duration, reason: String) -> Result<(), BusError> {
-        self.fail(delay, &reason);
-        // At once, where it is the last attempt: its caller learns whether the dead letter stands.
-        match self.reader.next_burial() {
-            Some(burying) => burying.run().await,
+        match self.take() {
+            Some(entry) if entry.attempts >= self.reader.server.settings.max_attempts => self.bury(entry, reason).await,
+            Some(entry) => {
+                self.fail(entry, delay, &reason);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -287,6 +289,8 @@ impl Settle for Handle {
     }
 
     fn abandon(self: Box<Self>) {
-        self.fail(Duration::ZERO, "its consumer dropped it unsettled");
+        if let Some(entry) = self.take() {
+            self.fail(entry, Duration::ZERO, "its consumer dropped it unsettled");
+        }
     }
 }

@@ -13,7 +13,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 
 use super::context::Quiet;
-use crate::bus::network::{CONTENT_TYPE, Link, Trying, too_large};
+use crate::bus::network::{CONTENT_TYPE, Link, Trying, count, too_large};
 use crate::bus::{BusError, BusSettings};
 use crate::error::BoxError;
 use crate::lock::lock;
@@ -186,6 +186,11 @@ impl Server {
                     self.link.failed(&error);
                     lock(&self.known).remove(topic);
                     self.renew(number);
+                }
+                // Held back here, since the server is slower than the publishers.
+                Some(RDKafkaErrorCode::QueueFull) if trying.over(clock.now(), &self.settings) => {
+                    count::refused(topic);
+                    return Err(BusError::Full { topic: topic.to_owned(), waited: trying.waited(clock.now()) });
                 }
                 Some(RDKafkaErrorCode::QueueFull) => {}
                 _ => return Err(BusError::Broker { topic: topic.to_owned(), source: error.into() }),

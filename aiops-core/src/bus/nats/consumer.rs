@@ -60,6 +60,20 @@ impl fmt::Debug for Consumer {
     }
 }
 
+impl Drop for Consumer {
+    /// Hands back what was fetched and not given out, so that other consumers need not wait for its deadline.
+    fn drop(&mut self) {
+        let (here, now) = (self.seen, self.group.now());
+        let _ = self.drain(here, now);
+        for entry in self.ready.drain(..) {
+            if since(now, entry.since) < self.group.server.settings.ack_deadline / 2 {
+                // The client only queues the word.
+                let _ = now_or_never(entry.message.ack_with(AckKind::Nak(None)));
+            }
+        }
+    }
+}
+
 /// The next message of a pull; for ever where there is none. Cancel safe.
 async fn pulled(batch: &mut Option<Batch>) -> Option<Result<Message, BoxError>> {
     match batch {

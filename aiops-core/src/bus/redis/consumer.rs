@@ -66,6 +66,22 @@ impl fmt::Debug for Consumer {
     }
 }
 
+impl Drop for Consumer {
+    /// Hands back what was fetched and not given out, so that other consumers need not wait for its deadline. What
+    /// this does not get through before the process ends comes again by that deadline.
+    fn drop(&mut self) {
+        for ((entry, _), _) in self.ready.drain(..) {
+            self.group.drop_entry(entry, false);
+        }
+        if self.group.next_due() == Some(Timestamp::MIN)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let group = Arc::clone(&self.group);
+            drop(runtime.spawn(async move { group.tell_dropped().await }));
+        }
+    }
+}
+
 impl Consumer {
     pub(super) fn new(group: Arc<Group>) -> Self {
         let now = group.now();
