@@ -223,7 +223,8 @@ pub trait Subscription: fmt::Debug + Send + 'static {
 /// - A message that is not settled within the ack deadline comes again; after the last attempt it
 ///   stands on the topic's dead-letter topic with `deadletterreason` and `deadletterattempts`.
 /// - A slow group causes back-pressure: `publish` waits, up to the publish deadline, and then is an
-///   error. A message is never dropped.
+///   error. A message is never dropped; where the server keeps messages by time (Kafka), a group that is
+///   further behind has lost them.
 /// - `publish` returns once the bus holds the message. It is cancel safe up to that point.
 ///
 /// # Errors

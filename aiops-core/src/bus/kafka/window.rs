@@ -66,11 +66,12 @@ impl Window {
 
     /// A message came: to be given out, or where it does not read, to be buried with the reason.
     pub(super) fn push(&mut self, place: Place, envelope: Envelope, unfit: Option<String>) {
-        let partition = self.partitions.entry(place.partition).or_default();
-        if !partition.unsettled.insert(place.offset) {
-            // It came again after a rebalance and is here already.
-            return;
+        if self.next_of(place.partition).is_some_and(|next| place.offset < next) {
+            // The partition begins anew: what is here of it is not what the server has under these offsets.
+            self.revoke(place.partition);
         }
+        let partition = self.partitions.entry(place.partition).or_default();
+        partition.unsettled.insert(place.offset);
         partition.next = place.offset + 1;
         let seq = self.number();
         self.places.insert(seq, place);
@@ -163,7 +164,11 @@ mod tests {
         // It comes back, from its last commit on.
         came(&mut window, 0, 1);
         assert_eq!((window.len(), window.next_of(0)), (2, Some(2)));
-        came(&mut window, 0, 1);
-        assert_eq!(window.len(), 2, "what is here already is not there twice");
+        // The server lost the partition, which begins anew.
+        let (token, _) = window.take(Timestamp::UNIX_EPOCH, minute).unwrap();
+        let (other, _) = window.take(Timestamp::UNIX_EPOCH, minute).unwrap();
+        came(&mut window, 0, 0);
+        assert_eq!((window.len(), window.next_of(0)), (2, Some(1)));
+        assert_eq!([token, other].map(|token| window.queue.settle(token).is_some()), [true, false]);
     }
 }
