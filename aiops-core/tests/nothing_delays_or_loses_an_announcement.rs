@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use aiops_core::testing::MetricRecorder;
 use aiops_core::{
-    BoxError, Evaluation, Notice, Notifier, NotifyError, Pipeline, PipelineBuilder, Receipt, TriageReport, context_fn,
-    detector_fn, triager_fn,
+    BoxError, BusError, DETECTIONS, Envelope, Evaluation, EventBus, MemoryBus, Notice, Notifier, NotifyError, Pipeline,
+    PipelineBuilder, Receipt, Subscription, TriageReport, context_fn, detector_fn, triager_fn,
 };
 use common::{Journal, Pager, PausedClock, anomaly, run_for};
 
@@ -190,4 +191,42 @@ async fn detection_and_a_channel_alone_need_nothing_else() {
         Pipeline::builder().with_clock(clock).detector(detector).notify(Pager(journal.clone())).build().unwrap();
     run_for(built, 1_200).await.unwrap();
     assert_eq!(journal.lines(), ["announced checkout", "resolved checkout"]);
+}
+
+/// Takes no event of one service.
+#[derive(Debug)]
+struct NarrowBus(MemoryBus);
+
+#[async_trait::async_trait]
+impl EventBus for NarrowBus {
+    async fn publish(&self, topic: &str, message: Envelope) -> Result<(), BusError> {
+        if message.to_detection().is_ok_and(|event| event.service == "huge") {
+            return Err(BusError::TooLarge { topic: topic.to_owned(), bytes: 2_000_000, limit: 1_000_000 });
+        }
+        self.0.publish(topic, message).await
+    }
+
+    async fn subscribe(&self, topic: &str, group: &str) -> Result<Box<dyn Subscription>, BusError> {
+        self.0.subscribe(topic, group).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_too_large_for_the_bus_is_announced_and_holds_up_none_behind_it() {
+    let metrics: &'static MetricRecorder = Box::leak(Box::default());
+    let _guard = metrics::set_default_local_recorder(metrics);
+    let (clock, journal, bus) = (PausedClock::new(), Journal::default(), MemoryBus::default());
+    let mut inbox = bus.subscribe(DETECTIONS, "test").await.unwrap();
+    let pipeline = Pipeline::builder()
+        .with_clock(clock)
+        .detector(anomaly("huge", 10, 0, 3_600))
+        .detector(anomaly("checkout", 10, 10, 3_600))
+        .notify(Pager(journal.clone()))
+        .bus(NarrowBus(bus));
+    run_for(pipeline.build().unwrap(), 60).await.unwrap();
+    assert_eq!(journal.lines(), ["announced huge", "announced checkout"]);
+    let delivery = inbox.next().await.unwrap().unwrap();
+    assert_eq!(delivery.envelope().to_detection().unwrap().service, "checkout");
+    assert_eq!(metrics.value("aiops_detection_outbox_dropped_total"), Some(1.0));
+    assert_eq!(metrics.value("aiops_detection_publish_failed_total"), Some(1.0));
 }
