@@ -158,6 +158,9 @@ impl Book {
     }
 
     pub(super) fn reserve(&self, reservation: Reservation) -> Decided<Reserved> {
+        if matches!(reservation.report().and_then(|id| self.reports.get(id)), Some(Report::Closed(_))) {
+            return Ok((Reservation::closed(), None));
+        }
         let marks: Vec<Run> = match reservation.since() {
             Some(since) => {
                 let plays =

@@ -147,7 +147,7 @@ impl StoreError {
 ///   the clock of a server where the store is shared. It is an optimisation: the journal decides.
 /// - [`reserve`](Self::reserve) asks [`Reservation::crowded`] and [`Reservation::refusal`] and takes the
 ///   [`missing`](Reservation::missing) marks in one step. Asked again for the same report, it grants
-///   what was granted.
+///   what was granted. A report that is closed gets none.
 /// - Reports: the first [`open_report`](Self::open_report) of an id is `New`, every other is `Known`; the
 ///   first [`close_report`](Self::close_report) says `true`, every other `false`.
 /// - **Told.** A report that is closed, as anything but a duplicate, is [`untold`](Self::untold) until [`note_told`](Self::note_told): a process

@@ -159,6 +159,16 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// The report that asks.
+    pub(super) fn report(&self) -> Option<&ReportId> {
+        self.runs.first().map(|(run, _)| &run.report)
+    }
+
+    /// The answer to a report that somebody else has closed.
+    pub(super) fn closed() -> Reserved {
+        Reserved::Refused { reason: "the report was answered by another process".to_owned() }
+    }
+
     /// A reservation.
     #[must_use]
     pub fn new(runs: Vec<(Run, Option<Duration>)>, loop_guard: Option<(u32, Duration)>) -> Self {

@@ -650,6 +650,7 @@ fn marks_left(inner: &mut Inner) {
         Fault::RequestsLost,
         Fault::AnswersLost,
         Fault::SlowStore,
+        Fault::SlowAudit,
         Fault::Crash,
         Fault::Pause,
     ];

@@ -123,16 +123,19 @@ impl RedisStore {
         if let Some(reason) = crowded.or_else(|| reservation.refusal(&marks)) {
             return Ok(Some(Reserved::Refused { reason }));
         }
-        let mut taken = vec![version];
+        let mut taken = vec![version, report.to_owned()];
         for run in reservation.missing(&marks) {
             taken.extend([step_of(&run)?, run.at.as_microsecond().to_string(), json(&run)?]);
         }
-        if taken.len() == 1 {
+        if taken.len() == 2 {
             return Ok(Some(Reserved::Granted));
         }
         let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
-        let outcome = self.link.call(DOING, "take_marks", &taken).await?.text()?;
-        Ok((outcome == "taken").then_some(Reserved::Granted))
+        match self.link.call(DOING, "take_marks", &taken).await?.text()?.as_str() {
+            "taken" => Ok(Some(Reserved::Granted)),
+            "closed" => Ok(Some(Reservation::closed())),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -100,8 +100,12 @@ local function drop_mark(step)
   return call('HDEL', 'marks', step)
 end
 
--- Takes marks (step, time, JSON each), unless they have changed since they were read.
-function ops.take_marks(version, ...)
+local function is_closed(report) return call('HEXISTS', 'closed', report) == 1 end
+
+-- Takes marks (step, time, JSON each) for a report that is not closed, unless they have changed since they were
+-- read.
+function ops.take_marks(version, report, ...)
+  if is_closed(report) then return { 'closed' } end
   if (call('GET', 'marks_version') or '0') ~= version then return { 'changed' } end
   local marks = { ... }
   for first = 1, #marks, 3 do
@@ -115,8 +119,6 @@ function ops.take_marks(version, ...)
   call('INCR', 'marks_version')
   return { 'taken' }
 end
-
-local function is_closed(report) return call('HEXISTS', 'closed', report) == 1 end
 
 -- Whether a report's step, whose name begins with `place`, began and may have had an effect.
 local function may_have_acted(report, place)

@@ -25,6 +25,11 @@ fn read(record: &Record<'_>) -> Result<Run, Fault> {
 }
 
 pub(super) fn reserve(connection: &Connection, reservation: &Reservation) -> Result<Reserved, Fault> {
+    if let Some(report) = reservation.report()
+        && reports::is_closed(connection, report)? == Some(true)
+    {
+        return Ok(Reservation::closed());
+    }
     let since = reservation.since().unwrap_or(Timestamp::MIN).as_microsecond();
     let mut marks = all(connection, TABLE, SINCE, [since], read)?;
     for (run, _) in &reservation.runs {

@@ -17,6 +17,7 @@ const ALL: &str = "`reserve` takes the marks of a plan, all or none";
 const AGAIN: &str = "asked again for the same report, `reserve` grants what was granted, and takes nothing twice";
 const BACK: &str =
     "`give_back` gives back the mark of this report, action and target, whenever it was taken, and no other";
+const CLOSED: &str = "`reserve` gives a report that is closed no mark";
 const KEEPS: &str = "`give_back` keeps the mark of a step that may have had an effect, and those of a closed report";
 const READ: &str = "a snapshot holds the marks that its query wants, as they were taken, the oldest first";
 
@@ -110,7 +111,9 @@ pub(super) async fn keep(store: &dyn RemediationStore, sample: &Sample) -> Resul
     answer("close_report", store.close_report(&sample.report(9), &sample.response(9, Disposition::NoAction))).await?;
     answer("give_back", store.give_back(&sample.report(9), &run)).await?;
     let left = all_marks(store, sample).await?.contains(&run);
-    ensure(left, KEEPS, || "the mark of a closed report was given back".to_owned())
+    ensure(left, KEEPS, || "the mark of a closed report was given back".to_owned())?;
+    let late = Reservation::new(vec![(sample.run(9, "cart-9", 1), None)], None);
+    reserve(store, &late, false, CLOSED, "its first mark came after its answer").await
 }
 
 pub(super) async fn read(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Violation> {
