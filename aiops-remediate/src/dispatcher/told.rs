@@ -13,7 +13,7 @@ use crate::mutant::mutant;
 use crate::store::{Approval, ReportId, StoreError};
 
 /// Longer than it takes to tell people: whoever gave the answer is gone after that.
-pub(super) const TELLING: Duration = Duration::from_secs(60);
+const TELLING: Duration = Duration::from_secs(60);
 /// An answer that this process gave is being told, or waits in it for a channel to come back; after so long it is
 /// given once more.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -30,9 +30,12 @@ impl Dispatcher {
         if response.disposition == Disposition::Duplicate {
             return;
         }
-        let mut telling = self.telling();
+        let (now, mut telling) = (self.clock.now(), self.telling());
+        if telling.len() >= TELLING_MAX {
+            telling.retain(|_, since| plus(*since, AGAIN) > now);
+        }
         if telling.len() < TELLING_MAX {
-            telling.insert(ReportId::of(triaged), self.clock.now());
+            telling.insert(ReportId::of(triaged), now);
         }
     }
 

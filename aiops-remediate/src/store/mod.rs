@@ -150,8 +150,9 @@ impl StoreError {
 ///   what was granted. A report that is closed gets none.
 /// - Reports: the first [`open_report`](Self::open_report) of an id is `New`, every other is `Known`; the
 ///   first [`close_report`](Self::close_report) says `true`, every other `false`.
-/// - **Told.** A report that is closed, as anything but a duplicate, is [`untold`](Self::untold) until [`note_told`](Self::note_told): a process
-///   that dies in between has told nobody, and another one does. At 10,000 the oldest is forgotten.
+/// - **Told.** A report that is closed, as anything but a duplicate, is [`untold`](Self::untold) until
+///   [`note_told`](Self::note_told): a process that dies in between has told nobody, and another one does. At
+///   10,000 the oldest is forgotten.
 /// - [`give_back`](Self::give_back) keeps the mark of a step that may have had an effect, and every mark of a
 ///   report that is closed: a call that comes late changes nothing.
 /// - Approvals: one waits for an action on a target; the first [`settle_approval`](Self::settle_approval)

@@ -629,8 +629,11 @@ pub(crate) fn at_the_end(inner: &mut Inner) {
         let (closed, told) = (inner.seen.closed.contains_key(&id), inner.seen.told.contains(&id));
         inner.must(closed, format_args!("report {id} has no disposition"));
         let became = inner.seen.closed.get(&id).map(|(disposition, _)| disposition.clone());
-        // Of a loop that holds a report back people were told with another one.
-        let no_news = became == Some(Disposition::Duplicate);
+        // Of a loop that holds a report back people were told with another one: who died over it, or was no
+        // longer listened to, leaves nothing to tell.
+        let closer = inner.seen.closed.get(&id).map(|(_, task)| *task);
+        let died = closer.is_some_and(|task| inner.seen.cut.contains(&task));
+        let no_news = died && became == Some(Disposition::Duplicate);
         inner.must(told || no_news, format_args!("nobody was told of report {id}, {became:?}"));
     }
     let ends: Vec<(String, bool)> = inner
@@ -655,7 +658,6 @@ fn marks_left(inner: &mut Inner) {
         Fault::RequestsLost,
         Fault::AnswersLost,
         Fault::SlowStore,
-        Fault::SlowAudit,
         Fault::Crash,
         Fault::Pause,
     ];
