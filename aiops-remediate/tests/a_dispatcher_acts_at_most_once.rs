@@ -448,3 +448,70 @@ async fn an_answer_that_nobody_waited_for_is_found_by_recovery() {
     assert_eq!(site.changes().len(), 1);
     assert!(site.in_time(dispatcher.recover(site.clock.now())).await.unwrap().is_empty());
 }
+
+/// The holder was away, and its note that the action is done arrives while another one looks at the step.
+#[tokio::test]
+async fn who_was_overtaken_writes_no_more_to_the_journal() {
+    let site = Site::new();
+    let request = common::request("restart_pod", "cart-1", 1).fencing_token(1);
+    let report = ReportId::of(&triaged(on_pod(1, "cart-1"), &["restart_pod"]));
+    let entry = JournalEntry::new(report.clone(), 0, request, at(0));
+    site.store.begin(&entry).await.unwrap();
+    let executing = JournalState::Executing { precondition: Precondition::default() };
+    site.store.advance(&entry.key(), 1, &executing, at(0)).await.unwrap();
+    let (late, store) = (Arc::new(std::sync::Mutex::new(Vec::new())), Arc::clone(&site.store));
+    let (said, key) = (Arc::clone(&late), entry.key());
+    let dispatcher =
+        Dispatcher::builder(ActionCatalogue::from_yaml(CATALOGUE, "actions.yaml").unwrap(), Policy::default())
+            .handler(handler_fn(
+                "restart_pod",
+                move |_| {
+                    let (said, store, key) = (Arc::clone(&said), Arc::clone(&store), key.clone());
+                    async move {
+                        let (precondition, proof) = (Precondition::default(), "deleted".to_owned());
+                        let verifying =
+                            JournalState::Verifying { precondition, proof: proof.clone(), verify_at: at(900) };
+                        let answer = store.advance(&key, 1, &verifying, at(700)).await;
+                        said.lock().unwrap().push(answer.unwrap_err().to_string());
+                        Ok(Inspection::AlreadyDone { proof })
+                    }
+                },
+                |_, _| async { Ok(Applied::new("never")) },
+            ))
+            .store(Arc::<MemoryStore>::clone(&site.store))
+            .with_clock(site.clock.clone())
+            .build()
+            .unwrap();
+    dispatcher.recover(at(700)).await.unwrap();
+    let late = late.lock().unwrap().clone();
+    assert_eq!(late.len(), 1);
+    assert!(late[0].contains("token 1"), "{late:?}");
+    let state = site.store.steps_of(&report).await.unwrap().remove(0).state;
+    assert!(matches!(state, JournalState::Ended(StepEnd::Executed { outcome: Outcome::Helped, .. })), "{state:?}");
+}
+
+/// A process left the second step out, gave its mark back, and died before it could answer.
+#[tokio::test]
+async fn a_step_that_was_left_out_once_runs_with_a_mark_of_its_own() {
+    let site = common::acts::Site::new();
+    let dispatcher = site.builder(Policy::threshold_only()).verify_after(Duration::from_secs(60)).build().unwrap();
+    let report = common::acts::report(1, &["first", "second"]);
+    assert_eq!(dispatcher.accept(&report, at(0)).await.unwrap(), None);
+    assert!(dispatcher.recover(at(0)).await.unwrap().is_empty());
+    assert_eq!(site.effects(), ["first"]);
+    let all = aiops_remediate::SnapshotQuery::new(
+        aiops_remediate::EpisodeKey::of(&report.event),
+        "",
+        Vec::new(),
+        jiff::Timestamp::MIN,
+    )
+    .all(true);
+    let marks = site.store.snapshot(&all).await.unwrap().runs;
+    let second = marks.iter().find(|run| run.action.as_str() == "second").unwrap();
+    site.store.give_back(&ReportId::of(&report), second).await.unwrap();
+    assert_eq!(site.store.snapshot(&all).await.unwrap().runs.len(), 1);
+    assert!(site.tick(&dispatcher, 60).await.is_empty());
+    assert_eq!(site.tick(&dispatcher, 120).await[0].disposition, Disposition::Executed);
+    assert_eq!(site.effects(), ["first", "second"]);
+    assert_eq!(site.store.snapshot(&all).await.unwrap().runs.len(), 2);
+}

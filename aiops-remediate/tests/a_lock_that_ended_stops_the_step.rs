@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aiops_core::{Responder, VirtualClock};
+use aiops_core::{Applied, Inspection, Precondition, Responder, VirtualClock, handler_fn};
 use aiops_remediate::{
     AuditEntry, AuditError, AuditKind, AuditLog, Dispatcher, MemoryStore, Mode, Policy, RemediationStore,
 };
@@ -59,4 +59,33 @@ async fn while_the_audit_log_was_slow() {
     assert_eq!(ran(60).await, (1, String::new()));
     let reason = "first: interrupted: its lock ended while the step was written down";
     assert_eq!(ran(700).await, (0, reason.to_owned()));
+}
+
+/// A person, or a clock that runs ahead, gave the target to somebody else.
+#[tokio::test]
+async fn while_the_handler_looked() {
+    let (clock, store) = (VirtualClock::new(at(0)), Arc::new(MemoryStore::default()));
+    let locks = Arc::<MemoryStore>::clone(&store);
+    let handler = handler_fn(
+        ACTIONS[0],
+        move |request| {
+            let (locks, place) = (Arc::clone(&locks), format!("target|{}", request.target));
+            async move {
+                locks.force_release(&place).await.unwrap().unwrap();
+                locks.acquire(&place, "another", at(0), Duration::from_secs(600)).await.unwrap();
+                Ok(Inspection::Ready { precondition: Precondition::default() })
+            }
+        },
+        |_, _| async { Ok(Applied::new("two at once")) },
+    );
+    let dispatcher = Dispatcher::builder(catalogue(), Policy::threshold_only().mode(Mode::Active))
+        .handler(handler)
+        .store(Arc::<MemoryStore>::clone(&store))
+        .with_clock(clock)
+        .verify_after(Duration::ZERO)
+        .build()
+        .unwrap();
+    let report = triaged(event(1, "cart", &[("namespace", "shop"), ("pod", "cart-1")], at(0)), &["first"]);
+    let response = dispatcher.respond(&report, at(0)).await.unwrap();
+    assert_eq!(response.disposition.reason(), Some("first: interrupted: its lock was lost"));
 }

@@ -63,6 +63,8 @@ struct Walk<'a> {
     stop: Option<Stop>,
     /// The step that this walk began.
     begun: Option<usize>,
+    /// Whether this walk took the marks of the whole plan.
+    marked: bool,
     leases: Leases,
     floor: Timestamp,
 }
@@ -99,6 +101,7 @@ impl Dispatcher {
             ends: vec![None; steps],
             stop: self.given_up(id).map(Stop::Escalate),
             begun: None,
+            marked: false,
             leases,
             floor,
         };
@@ -242,7 +245,10 @@ impl Walk<'_> {
             self.dispatcher.store.reserve(&reservation).await
         };
         let reason = match reserved {
-            Ok(Reserved::Granted) => return,
+            Ok(Reserved::Granted) => {
+                self.marked = true;
+                return;
+            }
             Ok(Reserved::Refused { reason }) => reason,
             Err(error) => store_failed("take the marks", &error),
         };
@@ -325,7 +331,8 @@ impl Walk<'_> {
             }
         }
         let now = self.now();
-        if needs_approval || self.plan.steps[index].after.is_some() {
+        // Whoever went on with the plan before may have left this step out, given its mark back, and died then.
+        if needs_approval || !self.marked || self.plan.steps[index].after.is_some() {
             let step = std::iter::once(&self.plan.steps[index]);
             let Self { policy, catalogue, record, .. } = *self;
             let marks = policy.reserve_for(catalogue, &record.triaged, step, &self.identity, now);

@@ -50,13 +50,17 @@ impl Dispatcher {
         leases: &Leases,
         now: Timestamp,
     ) -> Result<Option<(StepEnd, String)>, StoreError> {
-        // It was listed before the lock was taken: whoever held the lock until then may have gone on.
-        let steps = self.store.steps_of(&listed.report).await?;
-        let Some(entry) = steps.iter().find(|entry| entry.index == listed.index) else { return Ok(None) };
+        // It was listed before the lock was taken, and whoever held the lock may still be about to write: from here
+        // on it stays as it is.
+        let entry = match self.store.take_over(&listed.key(), leases.token()).await {
+            Ok(Some(entry)) => entry,
+            Ok(None) | Err(StoreError::Fenced { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         if let JournalState::Ended(end) = &entry.state {
             return Ok(Some((end.clone(), words(end))));
         }
-        let Some((end, reason)) = self.found_out(entry, now).await else { return Ok(None) };
+        let Some((end, reason)) = self.found_out(&entry, now).await else { return Ok(None) };
         let state = JournalState::Ended(end.clone());
         match self.store.advance(&entry.key(), leases.token(), &state, now).await {
             Ok(()) => {}
@@ -64,7 +68,7 @@ impl Dispatcher {
             Err(error) => return Err(error),
         }
         metrics::counter!("aiops_dispatch_settled_total", "end" => end_label(&end)).increment(1);
-        self.audit_or_count(AuditEntry::step(entry, &state, now, &self.redactor)).await;
+        self.audit_or_count(AuditEntry::step(&entry, &state, now, &self.redactor)).await;
         Ok(Some((end, reason)))
     }
 

@@ -297,6 +297,17 @@ impl Book {
         }
     }
 
+    pub(super) fn take_over(&self, key: StepKey, token: u64) -> Decided<Option<JournalEntry>> {
+        let Some(Step::Whole(entry)) = self.steps.get(&key) else { return Ok((None, None)) };
+        if token < entry.token {
+            return Err(StoreError::Fenced { key: key.to_string(), token, newest: entry.token });
+        }
+        let mut taken = (**entry).clone();
+        taken.token = token;
+        let change = Change::State { key, token, at: entry.at, change: entry.state.clone() };
+        Ok((Some(taken), (token > entry.token && !mutant!("taken_over_unfenced")).then_some(change)))
+    }
+
     pub(super) fn unfinished(&self) -> Decided<Vec<JournalEntry>> {
         let open = |step: &Step| match step {
             Step::Whole(entry) if !matches!(entry.state, JournalState::Ended(_)) => Some((**entry).clone()),

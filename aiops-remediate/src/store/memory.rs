@@ -151,6 +151,11 @@ macro_rules! store_of_a_book {
                 self.run("advance a step", move |book| book.advance(key, token, state, at)).await
             }
 
+            async fn take_over(&self, key: &StepKey, token: u64) -> Result<Option<JournalEntry>, StoreError> {
+                let key = key.clone();
+                self.run("take a step over", move |book| book.take_over(key, token)).await
+            }
+
             async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {
                 self.run("list unfinished steps", |book| book.unfinished()).await
             }

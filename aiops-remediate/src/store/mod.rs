@@ -140,7 +140,8 @@ impl StoreError {
 ///   that is closed.
 /// - **Tokens.** Each granted lease of any key carries a greater token than all before it.
 ///   [`advance`](Self::advance) with a token smaller than the newest that the step has seen is
-///   [`StoreError::Fenced`] and changes nothing; a greater one becomes the newest.
+///   [`StoreError::Fenced`] and changes nothing; a greater one becomes the newest. So it is with
+///   [`take_over`](Self::take_over), which tells the state that nobody with an older token changes any more.
 /// - **Leases.** [`acquire`](Self::acquire) is granted while nobody holds the key or the holder's time
 ///   is over; [`renew`](Self::renew) and [`release`](Self::release) touch only what still carries the
 ///   lease's own token. A lease ends at the latest with its time to live, by the callers' clocks, or by
@@ -235,6 +236,10 @@ pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
 
     /// Records a step's next state.
     async fn advance(&self, key: &StepKey, token: u64, state: &JournalState, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Makes `token` the newest that a step has seen, and gives the step as it is then: nobody who holds an older
+    /// one changes it any more. None where it never began, or is kept only as a key that began and ended.
+    async fn take_over(&self, key: &StepKey, token: u64) -> Result<Option<JournalEntry>, StoreError>;
 
     /// Steps without an end, the oldest first.
     async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError>;
@@ -359,6 +364,10 @@ macro_rules! forward_store {
                 at: Timestamp,
             ) -> Result<(), StoreError> {
                 (**self).advance(key, token, state, at).await
+            }
+
+            async fn take_over(&self, key: &StepKey, token: u64) -> Result<Option<JournalEntry>, StoreError> {
+                (**self).take_over(key, token).await
             }
 
             async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {

@@ -121,6 +121,9 @@ impl RemediationStore for Broken {
     async fn advance(&self, key: &StepKey, token: u64, state: &JournalState, at: Timestamp) -> Result<(), StoreError> {
         self.call("advance", self.inner.advance(key, token, state, at)).await
     }
+    async fn take_over(&self, key: &StepKey, token: u64) -> Result<Option<JournalEntry>, StoreError> {
+        self.call("take_over", self.inner.take_over(key, token)).await
+    }
     async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {
         self.call("unfinished", self.inner.unfinished()).await
     }

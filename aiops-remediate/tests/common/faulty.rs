@@ -50,6 +50,8 @@ faults! {
     NoFence => "is `Fenced`",
     FencedButWritten => "is `Fenced`",
     NewerTokenNotKept => "becomes the newest",
+    TakesOverWithoutFence => "takes a step over",
+    TakesOverWithAnOldToken => "takes a step over",
     EndedStepGoesOn => "what the contract forbids",
     TokensPerKey => "greater token",
     LockNeverEnds => "time to live",
@@ -391,6 +393,15 @@ impl RemediationStore for Faulty {
             }
             Err(StoreError::Refused { why: "it has ended", .. }) if self.has(Fault::EndedStepGoesOn) => Ok(()),
             answer => answer,
+        }
+    }
+
+    async fn take_over(&self, key: &StepKey, token: u64) -> Result<Option<JournalEntry>, StoreError> {
+        let newest = self.newest_token(key).await.unwrap_or(token);
+        match self.fault {
+            Fault::TakesOverWithoutFence => self.inner.take_over(key, newest).await,
+            Fault::TakesOverWithAnOldToken => self.inner.take_over(key, newest.max(token)).await,
+            _ => self.inner.take_over(key, token).await,
         }
     }
 

@@ -340,6 +340,21 @@ pub(crate) fn advanced(inner: &mut Inner, key: &StepKey, token: u64, state: &Jou
     }
 }
 
+pub(crate) fn taken_over(inner: &mut Inner, key: &StepKey, token: u64, taken: Option<&JournalEntry>) {
+    if lossy(inner) {
+        return;
+    }
+    let Some(step) = inner.seen.journal.get_mut(key.as_str()) else {
+        return inner.must(taken.is_none(), format_args!("step {key} was taken over before it began"));
+    };
+    let newest = step.token;
+    step.token = newest.max(token);
+    let state = step.state.clone();
+    inner.must(token >= newest, format_args!("step {key} was taken over with token {token}, older than {newest}"));
+    let told = taken.is_none_or(|entry| entry.state == state && entry.token == token);
+    inner.must(told, format_args!("step {key} is {state:?} and was taken over as {taken:?}"));
+}
+
 /// What this task was told when it asked whether the step helped.
 fn expected_outcome(inner: &mut Inner, key: &str) -> Outcome {
     let notes = notes(inner);

@@ -277,6 +277,13 @@ impl RemediationStore for FarStore {
         })
     }
 
+    async fn take_over(&self, key: &StepKey, token: u64) -> Result<Option<JournalEntry>, StoreError> {
+        let step = key.clone();
+        write!(self, take_over(key, token), move |inner: &mut Inner, taken: &Option<JournalEntry>| {
+            checks::taken_over(inner, &step, token, taken.as_ref());
+        })
+    }
+
     async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {
         read!(self, unfinished())
     }

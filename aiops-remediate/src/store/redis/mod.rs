@@ -344,6 +344,15 @@ impl RemediationStore for RedisStore {
         }
     }
 
+    async fn take_over(&self, key: &StepKey, token: u64) -> Result<Option<JournalEntry>, StoreError> {
+        let mut answer = self.link.call("take a step over", "take_over", &[key.as_str(), &token.to_string()]).await?;
+        match answer.text()?.as_str() {
+            "taken" => Ok(entries(answer)?.pop()),
+            "fenced" => Err(StoreError::Fenced { key: key.to_string(), token, newest: answer.number()? }),
+            _ => Ok(None),
+        }
+    }
+
     async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {
         let mut entries = entries(self.link.call("list unfinished steps", "unfinished", &[]).await?)?;
         entries.sort_by(|a, b| (a.at, &a.report, a.index).cmp(&(b.at, &b.report, b.index)));

@@ -368,6 +368,19 @@ local function entries(steps)
   return found
 end
 
+function ops.take_over(step, token)
+  local newest = call('HGET', 'step_token', step)
+  if not newest then return { 'past' } end
+  if tonumber(token) < tonumber(newest) then return { 'fenced', newest } end
+  if tonumber(token) > tonumber(newest) then
+    call('HSET', 'step_token', step, token)
+    skip_to(token)
+  end
+  local found = entries({ step })
+  table.insert(found, 1, 'taken')
+  return found
+end
+
 function ops.unfinished() return entries(call('SMEMBERS', 'unfinished')) end
 
 function ops.steps_of(report) return entries(call('LRANGE', 'steps_of:' .. report, 0, -1)) end

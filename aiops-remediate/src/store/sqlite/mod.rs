@@ -209,6 +209,12 @@ impl RemediationStore for SqliteStore {
         self.queue.call("advance a step", move |file| steps::advance(file, &key, token, &state)).await
     }
 
+    async fn take_over(&self, key: &StepKey, token: u64) -> Result<Option<JournalEntry>, StoreError> {
+        let key = key.clone();
+        self.skip_to(token);
+        self.queue.call("take a step over", move |file| steps::take_over(file, &key, token)).await
+    }
+
     async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {
         self.queue.call("list unfinished steps", steps::unfinished).await
     }

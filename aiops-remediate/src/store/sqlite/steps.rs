@@ -14,6 +14,8 @@ pub(super) const NEXT_PAST: &str = "SELECT coalesce(max(past), 0) + 1 FROM steps
 pub(super) const ENDED: &str = "SELECT key FROM steps WHERE report = ?1 AND ended = 1 AND past IS NULL ORDER BY step";
 pub(super) const UNFINISHED: &str =
     "SELECT key, report, step, request, state, token, at FROM steps WHERE ended = 0 ORDER BY at_us";
+pub(super) const OF_KEY: &str =
+    "SELECT key, report, step, request, state, token, at FROM steps WHERE key = ?1 AND past IS NULL";
 pub(super) const OF_REPORT: &str =
     "SELECT key, report, step, request, state, token, at FROM steps WHERE report = ?1 ORDER BY step, at_us";
 
@@ -79,6 +81,19 @@ pub(super) fn advance(connection: &Connection, key: &StepKey, token: u64, state:
         report_closed(connection, &report)?;
     }
     Ok(())
+}
+
+pub(super) fn take_over(connection: &Connection, key: &StepKey, token: u64) -> Result<Option<JournalEntry>, Fault> {
+    let Some(mut entry) = first(connection, TABLE, OF_KEY, [key.as_str()], read)? else { return Ok(None) };
+    if token < entry.token {
+        return Err(StoreError::Fenced { key: key.to_string(), token, newest: entry.token }.into());
+    }
+    if token > entry.token {
+        write_token(connection, token)?;
+        change(connection, "UPDATE steps SET token = ?2 WHERE key = ?1", params![key.as_str(), token])?;
+        entry.token = token;
+    }
+    Ok(Some(entry))
 }
 
 /// Numbers the ended steps of a closed report, so that they can be forgotten one day.

@@ -189,6 +189,7 @@ async fn a_call_takes_as_long_with_a_full_store() {
         reports::NEXT_CLOSED,
         reports::UNTOLD,
         steps::UNFINISHED,
+        steps::OF_KEY,
         steps::OF_REPORT,
         steps::ENDED,
         steps::NEXT_PAST,

@@ -173,6 +173,10 @@ impl<S: RemediationStore> RemediationStore for FailingStore<S> {
         self.call(&format!("store.advance.{}", state(to)), self.inner.advance(key, token, to, at)).await
     }
 
+    async fn take_over(&self, key: &StepKey, token: u64) -> Result<Option<JournalEntry>, StoreError> {
+        self.call("store.take_over", self.inner.take_over(key, token)).await
+    }
+
     async fn unfinished(&self) -> Result<Vec<JournalEntry>, StoreError> {
         self.call("store.unfinished", self.inner.unfinished()).await
     }

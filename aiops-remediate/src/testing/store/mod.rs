@@ -53,6 +53,7 @@ pub async fn check_remediation_store(
     steps::begin_once(&*make().await, &sample).await?;
     steps::end_late(&*make().await, &sample).await?;
     steps::fence(&*make().await, &sample).await?;
+    steps::take_over(&*make().await, &sample).await?;
     leases::check(&*make().await, &pass).await?;
     marks::check(&*make().await, &sample).await?;
     marks::keep(&*make().await, &sample).await?;

@@ -14,6 +14,7 @@ const OF_REPORT: &str = "`steps_of` gives all steps of a report that began, in o
 const FENCED: &str =
     "`advance` with a token smaller than the newest that the step has seen is `Fenced` and changes nothing";
 const NEWEST: &str = "a greater token becomes the newest of its step";
+const TAKEN: &str = "`take_over` takes a step over: it gives it as it is, and fences older tokens from then on";
 const ENDED: &str = "a step that has ended stays as it ended";
 
 pub(super) async fn begin_once(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Violation> {
@@ -102,4 +103,36 @@ pub(super) async fn fence(store: &dyn RemediationStore, sample: &Sample) -> Resu
     ensure(state == Some(JournalState::Started), FENCED, || format!("the fenced call changed it to {state:?}"))?;
     let unknown = StepKey::of(&sample.request("cart-9", 9));
     refused("advancing a step that never began", store.advance(&unknown, 9, &executing, at(2))).await
+}
+
+pub(super) async fn take_over(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Violation> {
+    let mut entry = sample.entry(1, 0, "cart-1", 5);
+    let key = entry.key();
+    let taken = answer("take_over", store.take_over(&key, 5)).await?;
+    same(&taken, &None, TAKEN, "a step that never began")?;
+    answer("open_report", store.open_report(&sample.record(1))).await?;
+    answer("begin", store.begin(&entry)).await?;
+    entry.state = JournalState::Executing { precondition: Precondition::new([("uid", "u1")]) };
+    answer("advance", store.advance(&key, 5, &entry.state, at(1))).await?;
+    for token in [5, 8] {
+        entry.token = token;
+        let taken = answer("take_over", store.take_over(&key, token)).await?;
+        same(&taken, &Some(entry.clone()), TAKEN, "a step that began with 5")?;
+    }
+    let end = JournalState::Ended(StepEnd::NotRun { reason: "late".to_owned() });
+    for (what, answer) in [
+        ("`advance` with 7", outcome("advance", store.advance(&key, 7, &end, at(2))).await?),
+        ("`take_over` with 7", outcome("take_over", store.take_over(&key, 7)).await?.map(drop)),
+    ] {
+        let fenced = matches!(answer, Err(StoreError::Fenced { token: 7, newest: 8, .. }));
+        ensure(fenced, TAKEN, || format!("{what} after 8 took it over gave {answer:?}"))?;
+    }
+    same(&answer("steps_of", store.steps_of(&entry.report)).await?, &vec![entry.clone()], TAKEN, "fenced calls")?;
+    entry.state = end.clone();
+    answer("advance", store.advance(&key, 8, &end, at(3))).await?;
+    let taken = answer("take_over", store.take_over(&key, 8)).await?;
+    same(&taken, &Some(entry.clone()), TAKEN, "a step that has ended")?;
+    let response = sample.response(1, Disposition::Escalated { reason: "late".to_owned() });
+    answer("close_report", store.close_report(&entry.report, &response)).await?;
+    same(&answer("take_over", store.take_over(&key, 9)).await?, &None, TAKEN, "its report closed")
 }
