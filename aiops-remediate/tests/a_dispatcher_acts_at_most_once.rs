@@ -508,7 +508,11 @@ async fn a_step_that_was_left_out_once_runs_with_a_mark_of_its_own() {
     .all(true);
     let marks = site.store.snapshot(&all).await.unwrap().runs;
     let second = marks.iter().find(|run| run.action.as_str() == "second").unwrap();
-    site.store.give_back(&ReportId::of(&report), second).await.unwrap();
+    let (key, ttl) = (format!("report|{}", ReportId::of(&report)), Duration::from_secs(600));
+    let lock = site.store.acquire(&key, "another", at(0), ttl).await.unwrap();
+    let aiops_remediate::Acquired::Granted(lease) = lock else { panic!("{lock:?}") };
+    assert!(site.store.give_back(&lease, second).await.unwrap());
+    site.store.release(&lease).await.unwrap();
     assert_eq!(site.store.snapshot(&all).await.unwrap().runs.len(), 1);
     assert!(site.tick(&dispatcher, 60).await.is_empty());
     assert_eq!(site.tick(&dispatcher, 120).await[0].disposition, Disposition::Executed);

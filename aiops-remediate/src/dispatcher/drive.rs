@@ -289,14 +289,11 @@ impl Walk<'_> {
         if mutant!("mark_kept") {
             return;
         }
-        // Whoever was away for longer than a lock lasts leaves it to the one who took over, and who may have acted.
-        if self.now() >= self.leases.until() {
-            return;
-        }
+        let Some(lease) = self.leases.first() else { return };
         let step = std::iter::once(&self.plan.steps[index]);
         let marks = self.policy.reserve_for(self.catalogue, &self.record.triaged, step, &self.identity, self.record.at);
         for (run, _) in marks.runs {
-            if let Err(error) = self.dispatcher.store.give_back(&self.record.id, &run).await {
+            if let Err(error) = self.dispatcher.store.give_back(lease, &run).await {
                 store_failed("give a mark back", &error);
             }
         }

@@ -27,6 +27,10 @@ impl Leases {
         self.0.push(lease);
     }
 
+    pub(super) fn first(&self) -> Option<&Lease> {
+        self.0.first()
+    }
+
     /// The greatest token: no holder before has it.
     pub(super) fn token(&self) -> u64 {
         self.0.iter().map(|lease| lease.token).max().unwrap_or(0)

@@ -180,12 +180,13 @@ impl Book {
         Ok((Reserved::Granted, (!runs.is_empty()).then_some(Change::Marks { runs })))
     }
 
-    pub(super) fn give_back(&self, report: &ReportId, run: Run) -> Decided<()> {
-        let known = *report == run.report && self.marks.iter().any(|mark| mark.same_step(&run));
-        let open = !matches!(self.reports.get(report), Some(Report::Closed(_)));
-        let no_effect = open && !self.may_have_acted(&run);
+    pub(super) fn give_back(&self, lease: &Lease, run: Run) -> Decided<bool> {
+        let known = self.marks.iter().any(|mark| mark.same_step(&run));
+        let own = self.locks.is_held_by(lease) || mutant!("mark_returned_without_lock");
+        let open = !matches!(self.reports.get(&run.report), Some(Report::Closed(_)));
+        let no_effect = own && open && !self.may_have_acted(&run);
         let returned = known && (no_effect || mutant!("mark_returned_after_effect"));
-        Ok(((), returned.then_some(Change::MarkReturned { run })))
+        Ok((returned, returned.then_some(Change::MarkReturned { run })))
     }
 
     /// Whether the step that a mark was taken for began and may have had an effect.

@@ -57,9 +57,13 @@ impl Locks {
         Acquired::Granted(lease)
     }
 
+    /// Whether nobody else took the lock since, or took it away.
+    pub(super) fn is_held_by(&self, lease: &Lease) -> bool {
+        self.held.get(&lease.key).is_some_and(|held| held.token == lease.token)
+    }
+
     pub(super) fn release(&mut self, lease: &Lease) -> bool {
-        let mine = self.held.get(&lease.key);
-        let mine = mine.is_some_and(|held| held.token == lease.token || mutant!("release_without_compare"));
+        let mine = self.is_held_by(lease) || mutant!("release_without_compare") && self.held.contains_key(&lease.key);
         if mine {
             self.held.remove(&lease.key);
         }

@@ -72,9 +72,9 @@ macro_rules! store_of_a_book {
                 self.run("reserve", |book| book.reserve(reservation)).await
             }
 
-            async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
-                let (report, run) = (report.clone(), run.clone());
-                self.run("give a mark back", move |book| book.give_back(&report, run)).await
+            async fn give_back(&self, lease: &Lease, run: &Run) -> Result<bool, StoreError> {
+                let (lease, run) = (lease.clone(), run.clone());
+                self.run("give a mark back", move |book| book.give_back(&lease, run)).await
             }
 
             async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {

@@ -154,8 +154,9 @@ impl StoreError {
 /// - **Told.** A report that is closed, as anything but a duplicate, is [`untold`](Self::untold) until
 ///   [`note_told`](Self::note_told): a process that dies in between has told nobody, and another one does. At
 ///   10,000 the oldest is forgotten.
-/// - [`give_back`](Self::give_back) keeps the mark of a step that may have had an effect, and every mark of a
-///   report that is closed: a call that comes late changes nothing.
+/// - [`give_back`](Self::give_back) asks for the lock under which the plan is gone on with, and keeps the mark where
+///   that lock is somebody else's or nobody's by now, where the step may have had an effect, and where the report is
+///   closed: a call that comes late changes nothing.
 /// - Approvals: one waits for an action on a target; the first [`settle_approval`](Self::settle_approval)
 ///   stays, whoever comes later.
 /// - All methods may be called concurrently, from several processes where the store is shared.
@@ -193,9 +194,9 @@ pub trait RemediationStore: fmt::Debug + Send + Sync + 'static {
     /// Takes the marks of a plan, all or none.
     async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, StoreError>;
 
-    /// Gives back the mark of a step that did not start: that of this report, action and target, whenever it
-    /// was taken.
-    async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError>;
+    /// Gives back the mark of a step that did not start, that of the run's report, action and target, whenever it was
+    /// taken; `false` where there was none, or where it was kept.
+    async fn give_back(&self, lease: &Lease, run: &Run) -> Result<bool, StoreError>;
 
     /// Records a report and its plan, once. A record that carries a response is closed at once.
     async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError>;
@@ -298,8 +299,8 @@ macro_rules! forward_store {
                 (**self).reserve(reservation).await
             }
 
-            async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
-                (**self).give_back(report, run).await
+            async fn give_back(&self, lease: &Lease, run: &Run) -> Result<bool, StoreError> {
+                (**self).give_back(lease, run).await
             }
 
             async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {

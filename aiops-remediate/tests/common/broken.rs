@@ -79,8 +79,8 @@ impl RemediationStore for Broken {
         }
         self.call("reserve", self.inner.reserve(reservation)).await
     }
-    async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
-        self.call("give_back", self.inner.give_back(report, run)).await
+    async fn give_back(&self, lease: &Lease, run: &Run) -> Result<bool, StoreError> {
+        self.call("give_back", self.inner.give_back(lease, run)).await
     }
     async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {
         self.call("open_report", self.inner.open_report(record)).await

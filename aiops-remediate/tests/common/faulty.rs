@@ -72,7 +72,8 @@ faults! {
     ReservedAgainIsRefused => "grants what was granted",
     BudgetReadBeforeReserve => "as many as it holds",
     GiveBackNeedsTheTime => "whenever it was taken",
-    GiveBackOfAnyone => "no other",
+    GiveBackWithoutLock => "under the lock",
+    GiveBackSaysNothing => "says whether",
     GiveBackLost => "`give_back`",
     SnapshotIgnoresAll => "takes nothing twice",
     SnapshotIgnoresSince => "a snapshot holds",
@@ -223,25 +224,33 @@ impl RemediationStore for Faulty {
         self.inner.reserve(&reservation).await
     }
 
-    async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
+    async fn give_back(&self, lease: &Lease, run: &Run) -> Result<bool, StoreError> {
         match self.fault {
-            Fault::GiveBackLost => Ok(()),
+            Fault::GiveBackLost => Ok(true),
             Fault::GiveBackAfterTheEffect => {
-                if *report == run.report {
-                    self.seen.lock().unwrap().insert(mark_of(run));
-                }
-                self.inner.give_back(report, run).await
+                self.seen.lock().unwrap().insert(mark_of(run));
+                self.inner.give_back(lease, run).await
             }
             Fault::GiveBackNeedsTheTime => {
                 let episode = EpisodeKey::of(&super::event(1, "cart", &[], run.at));
                 let query = SnapshotQuery::new(episode, "", vec![], Timestamp::UNIX_EPOCH).all(true);
                 match self.inner.snapshot(&query).await?.runs.contains(run) {
-                    true => self.inner.give_back(report, run).await,
-                    false => Ok(()),
+                    true => self.inner.give_back(lease, run).await,
+                    false => Ok(false),
                 }
             }
-            Fault::GiveBackOfAnyone => self.inner.give_back(&run.report, run).await,
-            _ => self.inner.give_back(report, run).await,
+            Fault::GiveBackWithoutLock => {
+                let (key, now) = ("any", Timestamp::UNIX_EPOCH);
+                self.inner.force_release(key).await?;
+                let Acquired::Granted(own) = self.inner.acquire(key, "any", now, Duration::from_secs(60)).await? else {
+                    return Ok(false);
+                };
+                let returned = self.inner.give_back(&own, run).await;
+                self.inner.release(&own).await?;
+                returned
+            }
+            Fault::GiveBackSaysNothing => self.inner.give_back(lease, run).await.map(|_| true),
+            _ => self.inner.give_back(lease, run).await,
         }
     }
 

@@ -182,19 +182,16 @@ pub(crate) fn reserved(inner: &mut Inner, asked: &Reservation, reserved: &Reserv
 }
 
 /// A mark comes back only from what had no effect.
-pub(crate) fn given_back(inner: &mut Inner, run: &Run) {
-    if lossy(inner) {
+pub(crate) fn given_back(inner: &mut Inner, run: &Run, returned: bool) {
+    if lossy(inner) || !returned {
         return;
     }
-    let mine = |(key, step): (&String, &Step)| {
-        (step.report == run.report && key.starts_with(&format!("{}|{}|", run.action, run.target))).then(|| key.clone())
-    };
+    let place = format!("{}|{}|", run.action, run.target);
+    let mine =
+        |(key, step): (&String, &Step)| (step.report == run.report && key.starts_with(&place)).then(|| key.clone());
     if let Some(key) = inner.seen.journal.iter().find_map(mine) {
-        let query = SnapshotQuery::new(EpisodeKey::of(&story::any_event()), "", Vec::new(), Timestamp::UNIX_EPOCH);
-        let marks = at_once(inner.store.snapshot(&query.all(true))).map(|snapshot| snapshot.runs).unwrap_or_default();
-        let kept = marks.iter().any(|mark| mark.same_step(run));
         let had_effect = had_effect(inner, &key);
-        inner.must(kept || !had_effect, format_args!("the mark of {key} was given back after its effect"));
+        inner.must(!had_effect, format_args!("the mark of {key} was given back after its effect"));
     }
 }
 
@@ -347,11 +344,14 @@ pub(crate) fn taken_over(inner: &mut Inner, key: &StepKey, token: u64, taken: Op
     let Some(step) = inner.seen.journal.get_mut(key.as_str()) else {
         return inner.must(taken.is_none(), format_args!("step {key} was taken over before it began"));
     };
-    let newest = step.token;
+    let (newest, state, report) = (step.token, step.state.clone(), step.report.clone());
+    let Some(taken) = taken else {
+        let past = matches!(state, JournalState::Ended(_)) && inner.seen.closed.contains_key(report.as_str());
+        return inner.must(past, format_args!("step {key} is {state:?} and was taken for past"));
+    };
     step.token = newest.max(token);
-    let state = step.state.clone();
     inner.must(token >= newest, format_args!("step {key} was taken over with token {token}, older than {newest}"));
-    let told = taken.is_none_or(|entry| entry.state == state && entry.token == token);
+    let told = (&taken.state, taken.token) == (&state, token);
     inner.must(told, format_args!("step {key} is {state:?} and was taken over as {taken:?}"));
 }
 

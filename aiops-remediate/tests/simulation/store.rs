@@ -193,9 +193,11 @@ impl RemediationStore for FarStore {
         })
     }
 
-    async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
+    async fn give_back(&self, lease: &Lease, run: &Run) -> Result<bool, StoreError> {
         let back = run.clone();
-        write!(self, give_back(report, run), move |inner: &mut Inner, (): &()| checks::given_back(inner, &back))
+        write!(self, give_back(lease, run), move |inner: &mut Inner, returned: &bool| {
+            checks::given_back(inner, &back, *returned);
+        })
     }
 
     async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {

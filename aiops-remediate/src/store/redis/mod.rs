@@ -193,12 +193,10 @@ impl RemediationStore for RedisStore {
         self.link.within("reserve", decide).await
     }
 
-    async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
-        if *report == run.report {
-            let place = format!("{}|{}|", run.action, run.target);
-            self.link.call("give a mark back", "give_back", &[&step_of(run)?, report.as_str(), &place]).await?;
-        }
-        Ok(())
+    async fn give_back(&self, lease: &Lease, run: &Run) -> Result<bool, StoreError> {
+        let place = format!("{}|{}|", run.action, run.target);
+        let arguments = [&*lease.key, &lease.token.to_string(), &step_of(run)?, run.report.as_str(), &place];
+        Ok(self.link.call("give a mark back", "give_back", &arguments).await?.text()? == "yes")
     }
 
     async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {

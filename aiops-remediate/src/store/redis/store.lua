@@ -132,13 +132,20 @@ local function may_have_acted(report, place)
   return false
 end
 
-function ops.give_back(step, report, place)
-  if is_closed(report) or may_have_acted(report, place) then return {} end
-  if drop_mark(step) == 1 then
-    call('ZREM', 'marks_order', step)
-    call('INCR', 'marks_version')
-  end
-  return {}
+local function lock_of(name) return 'lock:' .. name end
+
+-- The lock, where it still carries this token.
+local function own(name, token)
+  local held = call('GET', lock_of(name))
+  return held and string.sub(held, 1, #token + 1) == token .. ' '
+end
+
+function ops.give_back(name, token, step, report, place)
+  if not own(name, token) or is_closed(report) or may_have_acted(report, place) then return { 'no' } end
+  if drop_mark(step) == 0 then return { 'no' } end
+  call('ZREM', 'marks_order', step)
+  call('INCR', 'marks_version')
+  return { 'yes' }
 end
 
 -- Reports.
@@ -261,14 +268,6 @@ end
 local function milliseconds()
   local now = redis.call('TIME')
   return tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
-end
-
-local function lock_of(name) return 'lock:' .. name end
-
--- The lock, where it still carries this token.
-local function own(name, token)
-  local held = call('GET', lock_of(name))
-  return held and string.sub(held, 1, #token + 1) == token .. ' '
 end
 
 function ops.acquire(name, ttl, holder)

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::rows::{Record, all, change, first};
 use super::{Fault, reports, steps};
 use crate::store::reservation::{Reservation, Reserved, Run};
-use crate::store::types::{EpisodeKey, GuardState, KillSwitch, ReportId, Snapshot, SnapshotQuery};
+use crate::store::types::{EpisodeKey, GuardState, JournalEntry, KillSwitch, Snapshot, SnapshotQuery};
 
 const TABLE: &str = "marks";
 // `+number`: sorted after the index on the time has found them, instead of reading all in order.
@@ -61,17 +61,15 @@ pub(super) fn reserve(connection: &Connection, reservation: &Reservation) -> Res
     Ok(Reserved::Granted)
 }
 
-pub(super) fn give_back(connection: &Connection, report: &ReportId, run: &Run) -> Result<(), Fault> {
-    if *report == run.report
-        && reports::is_closed(connection, report)? != Some(true)
-        && !steps::of_report(connection, report)?
-            .iter()
-            .any(|entry| run.is_of(&entry.request) && entry.state.may_have_acted())
+pub(super) fn give_back(connection: &Connection, run: &Run) -> Result<bool, Fault> {
+    let acted = |entry: &JournalEntry| run.is_of(&entry.request) && entry.state.may_have_acted();
+    if reports::is_closed(connection, &run.report)? == Some(true)
+        || steps::of_report(connection, &run.report)?.iter().any(acted)
     {
-        let sql = "DELETE FROM marks WHERE report = ?1 AND action = ?2 AND target = ?3";
-        change(connection, sql, params![report.as_str(), run.action.as_str(), target(run)?])?;
+        return Ok(false);
     }
-    Ok(())
+    let sql = "DELETE FROM marks WHERE report = ?1 AND action = ?2 AND target = ?3";
+    Ok(change(connection, sql, params![run.report.as_str(), run.action.as_str(), target(run)?])? > 0)
 }
 
 pub(super) fn snapshot(connection: &Connection, query: &SnapshotQuery) -> Result<Snapshot, Fault> {

@@ -134,9 +134,12 @@ impl RemediationStore for SqliteStore {
         self.queue.call("reserve", move |file| marks::reserve(file, &reservation)).await
     }
 
-    async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
-        let (report, run) = (report.clone(), run.clone());
-        self.queue.call("give a mark back", move |file| marks::give_back(file, &report, &run)).await
+    async fn give_back(&self, lease: &Lease, run: &Run) -> Result<bool, StoreError> {
+        if !self.locks().is_held_by(lease) {
+            return Ok(false);
+        }
+        let run = run.clone();
+        self.queue.call("give a mark back", move |file| marks::give_back(file, &run)).await
     }
 
     async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {

@@ -63,8 +63,8 @@ impl<S: RemediationStore> FailingStore<S> {
         Ok(if began { "store.reserve.step" } else { "store.reserve.plan" })
     }
 
-    async fn give_back_point(&self, report: &ReportId, run: &Run) -> Result<String, StoreError> {
-        let entries = self.inner.steps_of(report).await?;
+    async fn give_back_point(&self, run: &Run) -> Result<String, StoreError> {
+        let entries = self.inner.steps_of(&run.report).await?;
         let of_run = |entry: &&JournalEntry| entry.request.action == run.action && entry.request.target == run.target;
         let state = entries.iter().find(of_run).map_or("not_begun", |entry| state(&entry.state));
         Ok(format!("store.give_back.{state}"))
@@ -115,8 +115,8 @@ impl<S: RemediationStore> RemediationStore for FailingStore<S> {
         self.call(self.reserve_point(reservation).await?, self.inner.reserve(reservation)).await
     }
 
-    async fn give_back(&self, report: &ReportId, run: &Run) -> Result<(), StoreError> {
-        self.call(&self.give_back_point(report, run).await?, self.inner.give_back(report, run)).await
+    async fn give_back(&self, lease: &Lease, run: &Run) -> Result<bool, StoreError> {
+        self.call(&self.give_back_point(run).await?, self.inner.give_back(lease, run)).await
     }
 
     async fn open_report(&self, record: &ReportRecord) -> Result<Opened, StoreError> {

@@ -7,7 +7,7 @@ use aiops_core::Disposition;
 use aiops_core::testing::Violation;
 
 use super::answer;
-use super::marks::reserve;
+use super::marks::{give_back, reserve};
 use super::sample::{Sample, at, target};
 use crate::catalogue::BlastRadius;
 use crate::store::{Budget, BudgetScope, RemediationStore, Reservation, Run};
@@ -80,7 +80,7 @@ async fn window(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Vio
     reserve(store, &plan(4, 3_599, &["cart-6"]), false, SLIDES, "one second too early").await?;
     reserve(store, &plan(4, 3_600, &["cart-6", "cart-7"]), true, SLIDES, "two are exactly an hour old").await?;
     reserve(store, &plan(5, 3_600, &["cart-8"]), false, SLIDES, "one is younger, two are new").await?;
-    answer("give_back", store.give_back(&sample.report(4), &sample.run(4, "cart-7", 3_600))).await?;
+    give_back(store, &sample.run(4, "cart-7", 3_600)).await?;
     reserve(store, &plan(5, 3_600, &["cart-8"]), true, WHOLE, "a share was given back").await
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aiops_core::testing::{Violation, ensure};
 use aiops_core::{Disposition, Precondition};
 
+use super::marks::give_back;
 use super::sample::{IDENTITY, Sample, at};
 use super::{answer, outcome, same};
 use crate::store::{
@@ -60,7 +61,7 @@ async fn write(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Viol
         let runs = vec![(sample.run(number, "cart-1", number), None)];
         answer("reserve", store.reserve(&Reservation::new(runs, None))).await?;
     }
-    answer("give_back", store.give_back(&sample.report(3), &sample.run(3, "cart-1", 3))).await?;
+    give_back(store, &sample.run(3, "cart-1", 3)).await?;
     answer("set_kill_switch", store.set_kill_switch(switch())).await?;
     answer("set_guard", store.set_guard("nodes", &GuardState::tripped(at(1), at(2)))).await?;
     answer("resolve", store.resolve(&EpisodeKey::of(&sample.record(1).triaged.event), at(7))).await?;

@@ -7,7 +7,9 @@ use aiops_core::{Disposition, Outcome, Precondition};
 
 use super::sample::{IDENTITY, Sample, at};
 use super::{answer, same};
-use crate::store::{EpisodeKey, JournalState, RemediationStore, Reservation, Reserved, Run, SnapshotQuery, StepEnd};
+use crate::store::{
+    Acquired, EpisodeKey, JournalState, RemediationStore, Reservation, Reserved, Run, SnapshotQuery, StepEnd,
+};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -17,6 +19,8 @@ const ALL: &str = "`reserve` takes the marks of a plan, all or none";
 const AGAIN: &str = "asked again for the same report, `reserve` grants what was granted, and takes nothing twice";
 const BACK: &str =
     "`give_back` gives back the mark of this report, action and target, whenever it was taken, and no other";
+const LOCK: &str = "`give_back` gives a mark back only under the lock that the report is gone on with";
+const SAYS: &str = "`give_back` says whether it gave a mark back";
 const CLOSED: &str = "`reserve` gives a report that is closed no mark";
 const KEEPS: &str = "`give_back` keeps the mark of a step that may have had an effect, and those of a closed report";
 const READ: &str = "a snapshot holds the marks that its query wants, as they were taken, the oldest first";
@@ -39,6 +43,17 @@ pub(super) async fn reserve(
     ensure((reserved == Reserved::Granted) == granted, line, || format!("{when}: {reserved:?}"))
 }
 
+/// Under the lock of the run's report.
+pub(super) async fn give_back(store: &dyn RemediationStore, run: &Run) -> Result<bool, Violation> {
+    let (key, ttl) = (format!("report|{}", run.report), Duration::from_secs(600));
+    let Acquired::Granted(lease) = answer("acquire", store.acquire(&key, "one", run.at, ttl)).await? else {
+        return Err(Violation::new(BACK, format!("{key} is not free")));
+    };
+    let returned = answer("give_back", store.give_back(&lease, run)).await?;
+    answer("release", store.release(&lease)).await?;
+    Ok(returned)
+}
+
 pub(super) async fn check(store: &dyn RemediationStore, sample: &Sample) -> Result<(), Violation> {
     let cooldown = Some(Duration::from_secs(300));
     let ask = |runs: Vec<Run>| Reservation::new(runs.into_iter().map(|run| (run, cooldown)).collect(), Some((2, HOUR)));
@@ -54,13 +69,20 @@ pub(super) async fn check(store: &dyn RemediationStore, sample: &Sample) -> Resu
 
     let third = sample.run(3, "cart-3", 1_000);
     reserve(store, &ask(vec![third.clone()]), false, LOOPS, "two reports acted on the identity").await?;
-    answer("give_back", store.give_back(&sample.report(1), &second)).await?;
-    answer("give_back", store.give_back(&sample.report(2), &sample.run(2, "cart-9", 300))).await?;
-    reserve(store, &ask(vec![third.clone()]), false, BACK, "nobody gave its own mark back").await?;
+    let returned = give_back(store, &sample.run(2, "cart-9", 300)).await?;
+    ensure(!returned, SAYS, || "there was no mark".to_owned())?;
+    let ttl = Duration::from_secs(600);
+    let lock = answer("acquire", store.acquire("report|2", "one", at(300), ttl)).await?;
+    let Acquired::Granted(lost) = lock else { return Err(Violation::new(LOCK, "the lock is not free".to_owned())) };
+    answer("force_release", store.force_release("report|2")).await?;
+    answer("give_back", store.give_back(&lost, &second)).await?;
+    answer("acquire", store.acquire("report|2", "other", at(300), ttl)).await?;
+    answer("give_back", store.give_back(&lost, &second)).await?;
+    reserve(store, &ask(vec![third.clone()]), false, LOCK, "the lock was nobody's, and then another one's").await?;
     let later = sample.run(2, "cart-1", 900);
-    answer("give_back", store.give_back(&sample.report(2), &later)).await?;
-    answer("give_back", store.give_back(&sample.report(2), &later)).await?;
+    let returned = [give_back(store, &later).await?, give_back(store, &later).await?];
     reserve(store, &ask(vec![third.clone()]), true, BACK, "its mark was given back").await?;
+    ensure(returned == [true, false], SAYS, || format!("twice: {returned:?}"))?;
     let grown = ask(vec![third, sample.run(3, "cart-4", 1_000)]);
     reserve(store, &grown, true, AGAIN, "one more mark of the same report").await?;
     let marks = all_marks(store, sample).await?.len();
@@ -99,7 +121,7 @@ pub(super) async fn keep(store: &dyn RemediationStore, sample: &Sample) -> Resul
             answer("advance", store.advance(&entry.key(), number, &state, at(1))).await?;
         }
         for run in &runs {
-            answer("give_back", store.give_back(&sample.report(number), run)).await?;
+            give_back(store, run).await?;
         }
         let marks = all_marks(store, sample).await?;
         let left = marks.iter().filter(|mark| mark.report == sample.report(number)).count();
@@ -109,7 +131,7 @@ pub(super) async fn keep(store: &dyn RemediationStore, sample: &Sample) -> Resul
     let run = sample.run(9, "cart-1", 0);
     reserve(store, &Reservation::new(vec![(run.clone(), None)], None), true, ALL, "nothing stands in the way").await?;
     answer("close_report", store.close_report(&sample.report(9), &sample.response(9, Disposition::NoAction))).await?;
-    answer("give_back", store.give_back(&sample.report(9), &run)).await?;
+    give_back(store, &run).await?;
     let left = all_marks(store, sample).await?.contains(&run);
     ensure(left, KEEPS, || "the mark of a closed report was given back".to_owned())?;
     let late = Reservation::new(vec![(sample.run(9, "cart-9", 1), None)], None);
