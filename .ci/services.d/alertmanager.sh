@@ -2,7 +2,7 @@
 # the test that it is for; that test listens on the port of its own variable.
 
 # By `aiops_test`: the variable with the port.
-declare -A HOOKS=([notifier]=AM_NOTIFIER_PORT [intake]=AM_INTAKE_PORT)
+declare -A HOOKS=([notifier]=AM_NOTIFIER_PORT [intake]=AM_INTAKE_PORT [embedded]=AM_EMBEDDED_PORT)
 
 url_variable_alertmanager() { echo AM_URL; }
 ready_path_alertmanager() { echo /-/ready; }

@@ -2,20 +2,26 @@
 #![cfg(feature = "embedded")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers outside `#[test]`
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use aiops_core::jiff::Timestamp;
 use aiops_core::{
-    CancellationToken, Incident, IncidentLog, IncidentQuery, IncidentState, MemoryIncidentLog, VirtualClock,
+    CancellationToken, Incident, IncidentLog, IncidentQuery, IncidentState, MemoryIncidentLog, SystemClock,
+    VirtualClock,
 };
 use aiops_examples::embedded::{Embedded, Staff, embedded};
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
+use axum::extract::Request as Posted;
+use axum::http::{Request, StatusCode, Uri};
+use axum::routing::{get, post};
 use serde_json::json;
 use tower::ServiceExt;
 
-const TOKEN: &str = "intake0token";
+/// What Alertmanager of `.ci/services` sends.
+const TOKEN: &str = "aiops-test-token";
 
 struct Answer {
     status: StatusCode,
@@ -145,6 +151,62 @@ async fn an_alert_is_acted_on_once_a_person_on_call_approved_it() {
         assert!(shown.contains(text), "{text}: {shown}");
     }
     assert_eq!(cluster.effects().len(), 1);
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+fn of_services(name: &str) -> String {
+    let up = ".ci/services up alertmanager prometheus";
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: {up}"))
+}
+
+/// The other side of the servers works in real time.
+async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !so().await {
+        assert!(began.elapsed() < Duration::from_secs(180), "{what} did not come within three minutes");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn serve(port: &str, app: Router) {
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+}
+
+/// A number goes bad, Prometheus sees it, Alertmanager tells it, a person approves, and all of it ends.
+#[tokio::test]
+#[ignore = "needs alertmanager and prometheus: .ci/services up alertmanager prometheus"]
+async fn a_real_alert_is_acted_on_and_ends() {
+    let Embedded { app, pipeline, cluster, dispatcher, incidents } = embedded(&staff(), TOKEN, SystemClock).unwrap();
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(pipeline.run(shutdown.clone()));
+    // Alertmanager of the tests posts to one path on the port of each test.
+    let intake = app.clone();
+    let forward = async move |mut request: Posted| {
+        *request.uri_mut() = Uri::from_static("/intake/alertmanager");
+        intake.oneshot(request).await
+    };
+    serve(&of_services("AM_EMBEDDED_PORT"), Router::new().route("/alertmanager", post(forward))).await;
+    let hangs = Arc::new(AtomicBool::new(true));
+    let told = Arc::clone(&hangs);
+    let metrics = async move || format!("embedded_pod_hangs {}\n", u8::from(told.load(Ordering::Relaxed)));
+    serve(&of_services("PROM_EMBEDDED_PORT"), Router::new().route("/metrics", get(metrics))).await;
+    let url = of_services("AM_URL");
+    let targets = json!([{"targets": [url.strip_prefix("http://").unwrap()]}]);
+    std::fs::write(of_services("PROM_ALERTMANAGERS"), targets.to_string()).unwrap();
+
+    let (_, _, ada) = login(&app, "secret1").await;
+    eventually("an approval", async || !dispatcher.approvals().await.unwrap().is_empty()).await;
+    let path = waiting(&app, &ada).await;
+    let shown = page(&app, &ada, &path).await.body;
+    assert_eq!(approve(&app, &ada, &path, &shown).await, StatusCode::SEE_OTHER);
+    eventually("the action", async || !cluster.effects().is_empty()).await;
+    eventually("its end", async || has_executed(&only(&incidents).await)).await;
+    hangs.store(false, Ordering::Relaxed);
+    let resolved = async || only(&incidents).await.state == IncidentState::Resolved;
+    eventually("the end of the incident", resolved).await;
+    assert_eq!(cluster.effects().len(), 1, "{:?}", cluster.effects());
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }

@@ -65,6 +65,8 @@ struct Walk<'a> {
     begun: Option<usize>,
     /// Whether this walk took the marks of the whole plan.
     marked: bool,
+    /// Steps whose marks did not come back.
+    kept: Vec<usize>,
     leases: Leases,
     floor: Timestamp,
 }
@@ -102,6 +104,7 @@ impl Dispatcher {
             stop: self.given_up(id).map(Stop::Escalate),
             begun: None,
             marked: false,
+            kept: Vec::new(),
             leases,
             floor,
         };
@@ -161,6 +164,10 @@ impl Walk<'_> {
             }
         }
         let Some(again) = self.still_own().await else { return Ok(Driven::Elsewhere) };
+        // A lock that was taken away in between kept the marks; they come back under the new one.
+        for index in std::mem::take(&mut self.kept) {
+            self.give_back_under(index, &again).await;
+        }
         // Nobody should be asked any more; one that is missed here is found by the timer.
         for approval in self.approvals.iter().filter(|approval| approval.state.is_pending()) {
             if let Err(error) = self.dispatcher.settle_approval(approval, answered(self.now())).await {
@@ -183,7 +190,7 @@ impl Walk<'_> {
     /// than a lock lasts leaves it to the one who went on with the report.
     async fn still_own(&mut self) -> Option<Leases> {
         let now = self.now();
-        if self.begun.is_none() && now < self.leases.until() {
+        if self.begun.is_none() && self.kept.is_empty() && now < self.leases.until() {
             return Some(Leases::default());
         }
         // A store that fails takes no answer either; that it is told is what matters then.
@@ -285,18 +292,28 @@ impl Walk<'_> {
         Ok(())
     }
 
-    async fn give_back(&self, index: usize) {
+    async fn give_back(&mut self, index: usize) {
         if mutant!("mark_kept") {
             return;
         }
-        let Some(lease) = self.leases.first() else { return };
+        if !self.give_back_under(index, &self.leases).await {
+            self.kept.push(index);
+        }
+    }
+
+    /// Whether all marks of a step came back.
+    async fn give_back_under(&self, index: usize, leases: &Leases) -> bool {
+        let Some(lease) = leases.first() else { return false };
         let step = std::iter::once(&self.plan.steps[index]);
         let marks = self.policy.reserve_for(self.catalogue, &self.record.triaged, step, &self.identity, self.record.at);
+        let mut returned = true;
         for (run, _) in marks.runs {
-            if let Err(error) = self.dispatcher.store.give_back(lease, &run).await {
-                store_failed("give a mark back", &error);
+            match self.dispatcher.store.give_back(lease, &run).await {
+                Ok(own) => returned &= own,
+                Err(error) => drop(store_failed("give a mark back", &error)),
             }
         }
+        returned
     }
 
     /// Shadow: looks, and says what it would do.

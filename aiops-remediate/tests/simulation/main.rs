@@ -204,6 +204,8 @@ fn one_seed_is_one_story() {
 fn seeds_that_were_red_are_green() {
     quiet_panics();
     for (seed, found) in [
+        (116, "a lock that a person took away kept the marks of a report that nobody else went on with"),
+        (4_883, "the same, of a plan that was refused"),
         (1_085, "a closed report got a mark that nobody gave back"),
         (3_207, "`helped` was written over `verifying` by a process whose clock ran ahead"),
         (6_058, "the same, with another action"),
