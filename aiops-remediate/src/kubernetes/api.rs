@@ -7,9 +7,11 @@ use std::time::Duration;
 use aiops_core::Clock;
 use aiops_core::plugin::{Fault, guarded};
 use aiops_core::time::{plus, since};
+use futures_util::Stream;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 use jiff::Timestamp;
+use kube::core::WatchEvent;
 use serde_json::{Value, json};
 
 use super::error::KubernetesError;
@@ -21,6 +23,8 @@ const PAGE: &str = "250";
 const MOST: usize = 10_000;
 /// Lists that are begun anew because a page came too late.
 const RESTARTS: u32 = 3;
+/// Seconds after which the server ends a watch; the client goes on with another.
+const WATCH: &str = "240";
 /// Who writes, in the server's `managedFields`.
 pub(super) const FIELD_MANAGER: &str = "aiops";
 
@@ -31,6 +35,9 @@ pub(super) struct Api {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) call: Duration,
 }
+
+/// Objects, and the resource version of the list.
+type Listed = (Vec<Object>, String);
 
 /// A change of an object.
 pub(super) enum Change {
@@ -60,6 +67,11 @@ impl Api {
 
     /// All objects of a collection, page by page.
     pub(super) async fn list(&self, place: &Place, query: &[(&str, &str)]) -> Result<Vec<Object>, KubernetesError> {
+        self.list_at(place, query).await.map(|(objects, _)| objects)
+    }
+
+    /// The same, with the resource version from which a watch goes on.
+    pub(super) async fn list_at(&self, place: &Place, query: &[(&str, &str)]) -> Result<Listed, KubernetesError> {
         let mut restarts = 0;
         loop {
             match self.pages(place, query).await {
@@ -69,7 +81,7 @@ impl Api {
         }
     }
 
-    async fn pages(&self, place: &Place, query: &[(&str, &str)]) -> Result<Vec<Object>, KubernetesError> {
+    async fn pages(&self, place: &Place, query: &[(&str, &str)]) -> Result<Listed, KubernetesError> {
         let (mut objects, mut next) = (Vec::new(), String::new());
         loop {
             let mut page = query.to_vec();
@@ -88,7 +100,7 @@ impl Api {
             }
             next = list.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
             if next.is_empty() {
-                return Ok(objects);
+                return Ok((objects, Object(list).text("/metadata/resourceVersion").to_owned()));
             }
         }
     }
@@ -117,6 +129,19 @@ impl Api {
     pub(super) async fn create(&self, place: &Place, body: Value, dry_run: bool) -> Result<Value, KubernetesError> {
         let request = built(Method::POST, &place.path(), &writes(dry_run), Some(("application/json", body)))?;
         self.send("create", request, &place.to_string()).await
+    }
+
+    /// What changes in a collection after this resource version, until the server ends it.
+    pub(super) async fn watch(
+        &self,
+        place: &Place,
+        version: &str,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<Value>, kube::Error>> + use<>, KubernetesError> {
+        let query = [("watch", "1"), ("resourceVersion", version), ("timeoutSeconds", WATCH)];
+        let request = built(Method::GET, &place.path(), &query, None)?;
+        let what = place.to_string();
+        let stream = self.client.request_events::<Value>(request).await;
+        stream.map_err(|error| KubernetesError::of(error, "watch", &what))
     }
 
     /// The same, with no call beyond this end.

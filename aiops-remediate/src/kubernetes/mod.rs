@@ -10,6 +10,10 @@
 //! `node`. Labels are not trusted: the object must carry the event's service in its label `app.kubernetes.io/name`, or
 //! in the one that [`Kubernetes::service_label`] sets.
 //!
+//! [`DeployWatcher`] feeds a deploy log with the rollouts of the cluster.
+//!
+//! A program that is built with it must enable a version of the API on `k8s-openapi` (`v1_34`, say): libraries may not.
+//!
 //! What an account needs is in `docs/deploy/rbac`. `docs/guide/kubernetes.md` tells more.
 //!
 //! ```no_run
@@ -22,12 +26,14 @@
 //! ```
 
 mod api;
+mod deploys;
 mod drain_node;
 mod error;
 mod evict;
 mod object;
 mod restart_pod;
 mod rollback_deployment;
+mod rollouts;
 mod scale_deployment;
 
 use std::fmt;
@@ -39,6 +45,7 @@ use aiops_core::{ActionError, ActionHandler, ActionRequest, Clock, Inspection, P
 pub use kube;
 
 use self::api::Api;
+pub use self::deploys::DeployWatcher;
 pub use self::drain_node::DrainNode;
 pub use self::error::KubernetesError;
 use self::object::{Object, is_name};

@@ -85,6 +85,10 @@ pub(super) fn replica_sets() -> Place {
     Place::new("apis/apps/v1", "replicasets")
 }
 
+pub(super) fn stateful_sets() -> Place {
+    Place::new("apis/apps/v1", "statefulsets")
+}
+
 /// Served by every version that there is; its fields are all that is asked for.
 pub(super) fn autoscalers() -> Place {
     Place::new("apis/autoscaling/v1", "horizontalpodautoscalers")
@@ -180,6 +184,15 @@ impl Object {
             let time = entry.get("time")?.as_str()?.parse().ok()?;
             not_before(time, at).then_some((manager, time))
         })
+    }
+
+    /// Who set a field of the spec last, and when.
+    pub(super) fn set_last<'a>(&'a self, field: &'a str) -> Option<(&'a str, Timestamp)> {
+        let times = self.managers(field).filter_map(|(manager, entry)| {
+            let at = entry.get("time")?.as_str()?.parse().ok()?;
+            Some((manager, at))
+        });
+        times.max_by_key(|(_, at)| *at)
     }
 
     /// Those who set a field of the spec.

@@ -11,13 +11,13 @@ use super::{Kubernetes, Stop, began, deployment_of, done, fact, held, inspected,
 use crate::parameters::service_version;
 
 /// The deployment controller's number of a rollout, on deployments and replica sets.
-const REVISION: &str = "deployment.kubernetes.io/revision";
+pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
 /// Its list of the numbers that a replica set had before: it ran again.
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 /// The label by which replica sets of one deployment differ; no part of a template.
 const HASH: &str = "pod-template-hash";
 /// Which request rolled the deployment back, and from which revision; a deploy watcher knows it for our own by it.
-pub(super) const ROLLED_BACK_BY: &str = "aiops/rolled-back-by";
+const ROLLED_BACK_BY: &str = "aiops/rolled-back-by";
 pub(super) const ROLLED_BACK_FROM: &str = "aiops/rolled-back-from";
 
 /// `rollback_deployment` on `namespace` and `deployment` (else `service`).
@@ -136,15 +136,17 @@ fn rolled_out(deployment: &Object, running: &Object) -> Option<Timestamp> {
     Some(progress.unwrap_or(Timestamp::MAX))
 }
 
+/// The tag of an image.
+pub(super) fn tag(image: &str) -> Option<&str> {
+    let named = image.split('@').next()?;
+    // A colon before a slash is a registry's port.
+    named.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
+}
+
 /// Whether the replica set runs this version.
 fn runs(set: &Object, version: &str) -> bool {
     let labelled = set.at("/spec/template/metadata/labels/app.kubernetes.io~1version").and_then(Value::as_str);
-    let tagged = |container: &Value| {
-        let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
-        let image = image.split('@').next().unwrap_or_default();
-        // A colon before a slash is a registry's port.
-        image.rsplit('/').next().and_then(|name| name.split_once(':')).is_some_and(|(_, tag)| tag == version)
-    };
+    let tagged = |container: &Value| container.get("image").and_then(|image| tag(image.as_str()?)) == Some(version);
     labelled == Some(version) || set.items("/spec/template/spec/containers").any(tagged)
 }
 

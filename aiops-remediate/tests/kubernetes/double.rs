@@ -10,6 +10,7 @@ use aiops_remediate::kubernetes::kube;
 use http::{Method, Request, Response, StatusCode};
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::call::Call;
 use super::{controllers, patches};
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) hangs: bool,
     /// Writes whose answer is lost.
     pub(crate) loses_answers: bool,
+    /// Argo's kinds are installed.
+    pub(crate) argo: bool,
     /// Another page size than the client's.
     pub(crate) page: Option<usize>,
 }
@@ -47,6 +50,11 @@ pub(crate) struct State {
     pub(crate) between: Option<Between>,
     /// Seconds that the server's clock is ahead.
     pub(crate) ahead: i64,
+    /// What changed: resource version, type of the event, plural, and the object.
+    pub(crate) history: Vec<(u64, &'static str, String, Value)>,
+    /// Watches from an older version than this are too old.
+    pub(crate) forgotten: u64,
+    pub(crate) changed: Arc<Notify>,
     calls: usize,
     made: u64,
 }
@@ -59,7 +67,20 @@ impl Double {
     pub(crate) fn new(clock: impl Clock, server: Server) -> Self {
         let (objects, writes) = (BTreeMap::new(), Vec::new());
         let clock = Arc::new(clock);
-        let state = State { objects, clock, version: 100, server, writes, between: None, ahead: 0, calls: 0, made: 0 };
+        let state = State {
+            objects,
+            clock,
+            version: 100,
+            server,
+            writes,
+            between: None,
+            ahead: 0,
+            history: Vec::new(),
+            forgotten: 0,
+            changed: Arc::default(),
+            calls: 0,
+            made: 0,
+        };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -82,6 +103,9 @@ impl Double {
         let (parts, body) = request.into_parts();
         let bytes = body.collect_bytes().await.unwrap();
         let call = Call::read(&Request::from_parts(parts, ()), &bytes);
+        if call.query.contains_key("watch") && self.state(|state| !state.refuses("watch", &call)) {
+            return self.watch(&call).await;
+        }
         let answer = self.state(|state| (!state.server.hangs).then(|| state.answer(&call)));
         let Some(answer) = answer else { std::future::pending().await };
         let lost = self.state(|state| state.server.loses_answers && call.method != Method::GET);
@@ -96,6 +120,10 @@ impl Double {
 }
 
 impl State {
+    fn refuses(&self, verb: &str, call: &Call) -> bool {
+        self.server.forbidden.iter().any(|(may, plural)| (*may, *plural) == (verb, call.plural.as_str()))
+    }
+
     fn answer(&mut self, call: &Call) -> (u16, Value) {
         self.calls += 1;
         if let Some(mut between) = self.between.take() {
@@ -109,7 +137,7 @@ impl State {
             (&Method::DELETE, _) => "delete",
             _ => "patch",
         };
-        if self.server.forbidden.iter().any(|(may, plural)| (*may, *plural) == (verb, call.plural.as_str())) {
+        if self.refuses(verb, call) || self.refuses("watch", call) && call.query.contains_key("watch") {
             return call.refused(403, include_str!("../data/kubernetes/forbidden_403.json"));
         }
         let done = match verb {
@@ -132,6 +160,9 @@ impl State {
 
     fn list(&mut self, call: &Call) -> Result<(u16, Value), Refusal> {
         if self.server.old_policy && call.group == "policy/v1" {
+            return Err(call.not_found());
+        }
+        if call.plural == "rollouts" && !self.server.argo {
             return Err(call.not_found());
         }
         let next = call.query.get("continue").filter(|next| !next.is_empty());
@@ -209,7 +240,10 @@ impl State {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-        self.objects.insert((plural.to_owned(), text("namespace"), text("name")), object);
+        let key = (plural.to_owned(), text("namespace"), text("name"));
+        let kind = if self.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
+        self.happened(kind, plural, object.clone());
+        self.objects.insert(key, object);
     }
 
     pub(crate) fn now(&self) -> String {
@@ -279,7 +313,15 @@ impl State {
 
     pub(crate) fn remove(&mut self, key: &Key) {
         self.version += 1;
-        self.objects.remove(key);
+        if let Some(mut object) = self.objects.remove(key) {
+            object["metadata"]["resourceVersion"] = self.version.to_string().into();
+            self.happened("DELETED", &key.0, object);
+        }
+    }
+
+    fn happened(&mut self, kind: &'static str, plural: &str, object: Value) {
+        self.history.push((self.version, kind, plural.to_owned(), object));
+        self.changed.notify_waiters();
     }
 
     fn bind(&mut self, call: &Call) -> Result<(u16, Value), Refusal> {

@@ -9,6 +9,7 @@
 mod call;
 mod contract;
 mod controllers;
+mod deploys;
 mod double;
 mod drain;
 mod errors;
@@ -18,6 +19,7 @@ mod real;
 mod restart;
 mod rollback;
 mod scale;
+mod watches;
 mod world;
 
 use std::future::Future;
@@ -63,5 +65,6 @@ on_doubles![
     drain::a_node_is_drained_within_budgets,
     drain::a_budget_stops_a_drain_at_its_deadline,
     drain::nodes_that_must_stay_open_are_not_drained,
+    deploys::rollouts_are_told_and_scaling_is_none,
     errors::refusals_are_told_apart,
 ];

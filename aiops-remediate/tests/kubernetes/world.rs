@@ -84,7 +84,8 @@ impl World {
     }
 
     pub(crate) async fn create(&self, collection: &str, body: Value) -> Value {
-        self.call(Method::POST, collection, "application/json", &body).await.unwrap()
+        let path = format!("{collection}?fieldManager=kubectl-edit");
+        self.call(Method::POST, &path, "application/json", &body).await.unwrap()
     }
 
     /// A person changes an object.
