@@ -6,6 +6,8 @@ use aiops_core::time::human;
 use aiops_core::{ActionError, ActionRequest, BoxError, text};
 use kube::core::Status;
 
+use super::access::Access;
+
 /// Characters of the server's own words in an error.
 const WORDS: usize = 400;
 
@@ -118,6 +120,14 @@ pub enum KubernetesError {
         what: String,
         /// The bound.
         most: usize,
+    },
+    /// The account is not allowed what is needed.
+    #[error("in {place} the account may not {}", .missing.iter().map(Access::to_string).collect::<Vec<_>>().join(", "))]
+    MissingAccess {
+        /// Every right that is missing.
+        missing: Vec<Access>,
+        /// Where.
+        place: String,
     },
     /// What was observed before no longer holds; nothing was sent.
     #[error("the state is another one than was observed: {0}")]

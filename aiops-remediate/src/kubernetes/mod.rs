@@ -14,7 +14,7 @@
 //!
 //! A program that is built with it must enable a version of the API on `k8s-openapi` (`v1_34`, say): libraries may not.
 //!
-//! What an account needs is in `docs/deploy/rbac`. `docs/guide/kubernetes.md` tells more.
+//! What an account needs is in `docs/deploy/rbac`; [`Kubernetes::check_access`] asks the server for it at the start. `docs/guide/kubernetes.md` tells more.
 //!
 //! ```no_run
 //! use aiops_remediate::kubernetes::{Kubernetes, RestartPod, ScaleDeployment, kube};
@@ -25,6 +25,7 @@
 //! # Ok(()) }
 //! ```
 
+mod access;
 mod api;
 mod deploys;
 mod drain_node;
@@ -44,6 +45,7 @@ use aiops_core::{ActionError, ActionHandler, ActionRequest, Clock, Inspection, P
 /// The client's crate; the host picks its TLS and the version of the API by features.
 pub use kube;
 
+pub use self::access::Access;
 use self::api::Api;
 pub use self::deploys::DeployWatcher;
 pub use self::drain_node::DrainNode;

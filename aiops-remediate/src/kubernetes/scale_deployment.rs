@@ -30,7 +30,7 @@ pub enum Autoscaled {
 pub struct ScaleDeployment {
     kubernetes: Kubernetes,
     step: u64,
-    autoscaled: Autoscaled,
+    pub(super) autoscaled: Autoscaled,
 }
 
 /// The change that a look found to be right.

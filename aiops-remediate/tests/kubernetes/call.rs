@@ -49,6 +49,23 @@ impl Call {
         }
     }
 
+    /// The verb as roles know it.
+    pub(crate) fn verb(&self) -> &'static str {
+        match (&self.method, self.name.is_empty()) {
+            (&Method::GET, true) if self.query.contains_key("watch") => "watch",
+            (&Method::GET, true) => "list",
+            (&Method::GET, false) => "get",
+            (&Method::POST, _) => "create",
+            (&Method::DELETE, _) => "delete",
+            _ => "patch",
+        }
+    }
+
+    /// The resource as roles know it.
+    pub(crate) fn part_of(&self) -> String {
+        if self.part.is_empty() { self.plural.clone() } else { format!("{}/{}", self.plural, self.part) }
+    }
+
     pub(crate) fn key(&self) -> Key {
         (self.plural.clone(), self.namespace.clone(), self.name.clone())
     }

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) version: u64,
     pub(crate) server: Server,
+    /// Verb and resource of what the handlers asked for.
+    pub(crate) used: BTreeSet<(&'static str, String)>,
     /// Non-dry writes of clients, `verb plural namespace/name by manager`.
     pub(crate) writes: Vec<String>,
     pub(crate) between: Option<Between>,
@@ -73,6 +75,7 @@ impl Double {
             version: 100,
             server,
             writes,
+            used: BTreeSet::new(),
             between: None,
             ahead: 0,
             history: Vec::new(),
@@ -88,21 +91,25 @@ impl Double {
         with(&mut self.0.lock().unwrap())
     }
 
-    pub(crate) fn client(&self) -> kube::Client {
+    /// A client; of one of the handlers it is noted which rights it uses.
+    pub(crate) fn client(&self, of_handlers: bool) -> kube::Client {
         let double = self.clone();
         kube::Client::new(
             tower::service_fn(move |request: Request<Body>| {
                 let double = double.clone();
-                async move { Ok::<_, Infallible>(double.serve(request).await) }
+                async move { Ok::<_, Infallible>(double.serve(request, of_handlers).await) }
             }),
             "default",
         )
     }
 
-    async fn serve(&self, request: Request<Body>) -> Response<Body> {
+    async fn serve(&self, request: Request<Body>, of_handlers: bool) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let bytes = body.collect_bytes().await.unwrap();
         let call = Call::read(&Request::from_parts(parts, ()), &bytes);
+        if of_handlers {
+            self.state(|state| state.used.insert((call.verb(), call.part_of())));
+        }
         if call.query.contains_key("watch") && self.state(|state| !state.refuses("watch", &call)) {
             return self.watch(&call).await;
         }
@@ -130,14 +137,8 @@ impl State {
             between(self, self.calls);
             self.between = Some(between);
         }
-        let verb = match (&call.method, call.name.is_empty()) {
-            (&Method::GET, true) => "list",
-            (&Method::GET, false) => "get",
-            (&Method::POST, _) => "create",
-            (&Method::DELETE, _) => "delete",
-            _ => "patch",
-        };
-        if self.refuses(verb, call) || self.refuses("watch", call) && call.query.contains_key("watch") {
+        let verb = call.verb();
+        if self.refuses(verb, call) {
             return call.refused(403, include_str!("../data/kubernetes/forbidden_403.json"));
         }
         let done = match verb {
@@ -145,6 +146,7 @@ impl State {
             "get" => self.objects.get(&call.key()).cloned().map(|found| (200, found)).ok_or_else(|| call.not_found()),
             "create" if call.part == "eviction" => self.evict(call),
             "create" if call.part == "binding" => self.bind(call),
+            "create" if call.plural == "selfsubjectaccessreviews" => Ok((201, self.review(call))),
             "create" => self.create(call),
             "delete" => self.delete(call),
             _ => self.patch(call),
@@ -156,6 +158,13 @@ impl State {
             controllers::settle(self);
         }
         done.unwrap_or_else(|refusal| refusal)
+    }
+
+    fn review(&self, call: &Call) -> Value {
+        let wanted = &call.body["spec"]["resourceAttributes"];
+        let refused =
+            self.server.forbidden.iter().any(|(verb, plural)| wanted["verb"] == *verb && wanted["resource"] == *plural);
+        json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": !refused}})
     }
 
     fn list(&mut self, call: &Call) -> Result<(u16, Value), Refusal> {

@@ -6,6 +6,7 @@
 // helpers outside #[test]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod access;
 mod call;
 mod contract;
 mod controllers;

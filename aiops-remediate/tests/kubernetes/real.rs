@@ -22,7 +22,7 @@ pub(crate) fn config() -> kube::Config {
 }
 
 /// Binds pods to the open nodes of their namespace, in turn, makes them ready, and ends those that are to end.
-async fn kubelets(world: World) {
+pub(crate) async fn kubelets(world: World) {
     let mut turn = 0;
     loop {
         // A pod may be gone by the time that it is written to.
@@ -62,15 +62,23 @@ async fn kubelets(world: World) {
     }
 }
 
+/// Nodes belong to the whole server: one test at a time has some.
+pub(crate) static NODES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// What a run that was stopped left behind.
+pub(crate) async fn remove_all_nodes(admin: &World) {
+    for node in admin.get("/api/v1/nodes").await.unwrap()["items"].as_array().unwrap() {
+        admin.delete(&format!("/api/v1/nodes/{}", node["metadata"]["name"].as_str().unwrap())).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs kubernetes: .ci/services up kubernetes"]
 async fn every_scenario_on_a_real_server() {
     let client = kube::Client::try_from(config()).unwrap();
     let admin = World::real(client.clone(), "default");
-    // What a run that was stopped left behind.
-    for node in admin.get("/api/v1/nodes").await.unwrap()["items"].as_array().unwrap() {
-        admin.delete(&format!("/api/v1/nodes/{}", node["metadata"]["name"].as_str().unwrap())).await;
-    }
+    let _one_at_a_time = NODES.lock().await;
+    remove_all_nodes(&admin).await;
     let version = admin.get("/version").await.unwrap();
     println!("Kubernetes {}", version["gitVersion"]);
     let kubelets = tokio::spawn(kubelets(World::real(client.clone(), "default")));

@@ -50,8 +50,8 @@ impl World {
     pub(crate) fn double(server: Server) -> Self {
         let clock = Paused(tokio::time::Instant::now());
         let double = Double::new(clock.clone(), server);
-        let client = double.client();
-        let kubernetes = Kubernetes::new(client.clone()).with_clock(clock.clone());
+        let client = double.client(false);
+        let kubernetes = Kubernetes::new(double.client(true)).with_clock(clock.clone());
         let namespace = "shop".to_owned();
         Self { client, namespace, kubernetes, clock: Arc::new(clock), double: Some(double) }
     }
