@@ -21,6 +21,8 @@ pub mod quickstart;
 pub mod record;
 pub mod replay;
 pub mod review;
+#[cfg(feature = "buses")]
+pub mod three_services;
 
 /// Every Rust block of the README and of the guides is a test of this crate.
 #[cfg(doctest)]

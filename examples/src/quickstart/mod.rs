@@ -1,7 +1,7 @@
 //! Recorded incidents through the whole pipeline, in virtual time.
 
 mod records;
-mod shop;
+pub(crate) mod shop;
 mod timeline;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aiops_core::jiff::Timestamp;
 use aiops_core::text::number;
-use aiops_core::{Detector, DetectorError, Evaluation, Tick, VirtualClock, time};
+use aiops_core::{Clock, Detector, DetectorError, Evaluation, Tick, VirtualClock, time};
 use aiops_detectors::{Direction, Labels, Mad, MemorySource, Sample, Scorer, Series, SeriesDetector};
 use aiops_remediate::sim::{Cluster, Deployment};
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use crate::petshop::{Incident, Metric};
 /// Where the simulated workloads run.
 const NAMESPACE: &str = "petshop";
 /// A row holds five minutes.
-pub(super) const EVERY: Duration = Duration::from_secs(300);
+pub(crate) const EVERY: Duration = Duration::from_secs(300);
 /// Samples of days without a fault, below which a series is not watched: the field report's 30 of 288.
 const MIN_SAMPLES: usize = 30;
 /// In the days without a fault nothing fires by construction; so far out a value must be at least.
@@ -24,38 +24,38 @@ const MIN_THRESHOLD: f64 = 6.0;
 
 /// A series with what is to be said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Named {
+pub(crate) struct Named {
     /// The node.
-    pub(super) node: String,
+    pub(crate) node: String,
     /// Its metric.
-    pub(super) alertname: &'static str,
+    pub(crate) alertname: &'static str,
     /// Why.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 /// What is watched.
 #[derive(Debug)]
-pub(super) struct Shop {
+pub(crate) struct Shop {
     /// One detector over all series that can be watched.
-    pub(super) detector: WholeShop,
+    pub(crate) detector: WholeShop,
     /// The workloads, as their handlers see them.
-    pub(super) cluster: Cluster,
+    pub(crate) cluster: Cluster,
     /// The time of all of it.
-    pub(super) clock: VirtualClock,
+    pub(crate) clock: VirtualClock,
     /// The others.
-    pub(super) set_aside: Vec<Named>,
+    pub(crate) set_aside: Vec<Named>,
     /// Those whose baseline was scaled to the level of the first row.
-    pub(super) rescaled: Vec<Named>,
+    pub(crate) rescaled: Vec<Named>,
     /// How far the days without a fault were moved, in seconds.
-    pub(super) moved: i64,
+    pub(crate) moved: i64,
     /// When they begin and end, moved.
-    pub(super) healthy: (Timestamp, Timestamp),
+    pub(crate) healthy: (Timestamp, Timestamp),
     /// When the rows around the fault begin and end.
-    pub(super) around: (Timestamp, Timestamp),
+    pub(crate) around: (Timestamp, Timestamp),
     /// Nodes that are watched.
-    pub(super) nodes: BTreeSet<String>,
+    pub(crate) nodes: BTreeSet<String>,
     /// Samples that are replayed.
-    pub(super) samples: usize,
+    pub(crate) samples: usize,
 }
 
 /// What fires, its unit and side.
@@ -83,7 +83,7 @@ fn workload(node: &str) -> String {
 }
 
 /// One deployment and pod for each node, on two machines.
-fn cluster(incident: &Incident, clock: VirtualClock) -> Cluster {
+pub(crate) fn cluster(incident: &Incident, clock: impl Clock) -> Cluster {
     let nodes: BTreeSet<&String> = incident.around.series.keys().map(|(node, _)| node).collect();
     nodes.into_iter().fold(Cluster::new(clock).node("node-1").node("node-2"), |cluster, node| {
         cluster.deployment(Deployment::new(NAMESPACE, node.as_str(), 1).name(workload(node)), "v1")
@@ -108,7 +108,7 @@ impl Shop {
     ///
     /// # Errors
     /// Times outside any calendar, or no series that can be watched.
-    pub(super) fn new(incident: &Incident) -> Result<Self, String> {
+    pub(crate) fn new(incident: &Incident) -> Result<Self, String> {
         let (healthy, around) = (&incident.healthy, &incident.around);
         let (first, last) = (around.times[0], around.times[around.times.len() - 1]);
         let (begins, ends) = (healthy.times[0], healthy.times[healthy.times.len() - 1]);
@@ -231,11 +231,11 @@ impl HealthyRange {
 
 /// All series of the shop, each with the threshold that its own days without a fault give it.
 #[derive(Debug)]
-pub(super) struct WholeShop(Vec<SeriesDetector<MemorySource>>);
+pub(crate) struct WholeShop(Vec<SeriesDetector<MemorySource>>);
 
 impl WholeShop {
     /// Series that are watched.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }
@@ -260,7 +260,7 @@ impl Detector for WholeShop {
 }
 
 /// The shop is one application: what its graph connects, directly or not, is one outage while it lasts.
-pub(super) fn one_application(calls: &[(String, String)]) -> Vec<(String, String)> {
+pub(crate) fn one_application(calls: &[(String, String)]) -> Vec<(String, String)> {
     let mut group: BTreeMap<&str, usize> = BTreeMap::new();
     let mut groups: Vec<BTreeSet<&str>> = Vec::new();
     for (a, b) in calls {
