@@ -54,9 +54,20 @@ kubernetes_build() {
   rm -rf "$work"
 }
 
+# One at a time: whoever comes second finds it built.
+fetch_kubernetes() {
+  local programs
+  programs=$(kubernetes_programs)
+  mkdir -p "$FOLDER"
+  (
+    flock 9
+    [ -x "$programs/kube-apiserver" ] || kubernetes_build "$programs" 9>&-
+  ) 9>"$FOLDER/kubernetes.lock"
+}
+
 prepare_kubernetes() {
   local folder=$1
-  [ -x "$(kubernetes_programs)/kube-apiserver" ] || kubernetes_build "$(kubernetes_programs)"
+  fetch_kubernetes
   unpacked etcd-server usr/bin/etcd
   mkdir -p "$folder/certs"
   openssl genrsa -out "$folder/account.key" 2048
