@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::error::KubernetesError;
 use super::object::Place;
-use super::{Autoscaled, DeployWatcher, DrainNode, Kubernetes, RestartPod, RollbackDeployment, ScaleDeployment};
+use super::{
+    ArgoWorkflow, Autoscaled, DeployWatcher, DrainNode, Kubernetes, RestartPod, RollbackDeployment, ScaleDeployment,
+};
 
 /// One right: a verb on a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +73,16 @@ impl DrainNode {
         let mut needs = rights("", "nodes", &["get", "list", "patch"]);
         needs.extend(rights("", "pods", &["list"]));
         needs.extend(rights("", "pods/eviction", &["create"]));
+        needs
+    }
+}
+
+impl ArgoWorkflow {
+    /// What its account must be allowed, in the namespace of its template.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Access> {
+        let mut needs = rights("argoproj.io", "workflows", &["create", "get", "patch"]);
+        needs.extend(rights("argoproj.io", "workflowtemplates", &["get"]));
         needs
     }
 }

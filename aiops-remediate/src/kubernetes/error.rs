@@ -121,6 +121,16 @@ pub enum KubernetesError {
         /// The bound.
         most: usize,
     },
+    /// A workflow that did not succeed.
+    #[error("workflow {name} is {phase}: {message}")]
+    Workflow {
+        /// Its name.
+        name: String,
+        /// Its phase, in Argo's words.
+        phase: String,
+        /// What it says, or what was done about it.
+        message: String,
+    },
     /// The account is not allowed what is needed.
     #[error("in {place} the account may not {}", .missing.iter().map(Access::to_string).collect::<Vec<_>>().join(", "))]
     MissingAccess {
@@ -157,6 +167,7 @@ impl KubernetesError {
                 | Self::Unreachable { .. }
                 | Self::Shape { .. }
                 | Self::Undrained { .. }
+                | Self::Workflow { .. }
         )
     }
 

@@ -10,7 +10,7 @@
 //! `node`. Labels are not trusted: the object must carry the event's service in its label `app.kubernetes.io/name`, or
 //! in the one that [`Kubernetes::service_label`] sets.
 //!
-//! [`DeployWatcher`] feeds a deploy log with the rollouts of the cluster.
+//! [`ArgoWorkflow`] has any other action done by a workflow. [`DeployWatcher`] feeds a deploy log with the rollouts of the cluster.
 //!
 //! A program that is built with it must enable a version of the API on `k8s-openapi` (`v1_34`, say): libraries may not.
 //!
@@ -27,6 +27,7 @@
 
 mod access;
 mod api;
+mod argo;
 mod deploys;
 mod drain_node;
 mod error;
@@ -47,6 +48,7 @@ pub use kube;
 
 pub use self::access::Access;
 use self::api::Api;
+pub use self::argo::ArgoWorkflow;
 pub use self::deploys::DeployWatcher;
 pub use self::drain_node::DrainNode;
 pub use self::error::KubernetesError;

@@ -5,8 +5,8 @@ use std::future::Future;
 
 use aiops_core::DeployLog;
 use aiops_remediate::kubernetes::{
-    Access, Autoscaled, DeployWatcher, DrainNode, Kubernetes, KubernetesError, RestartPod, RollbackDeployment,
-    ScaleDeployment, kube,
+    Access, ArgoWorkflow, Autoscaled, DeployWatcher, DrainNode, Kubernetes, KubernetesError, RestartPod,
+    RollbackDeployment, ScaleDeployment, kube,
 };
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::double::Server;
 use super::real::{config, kubelets, remove_all_nodes};
 use super::world::World;
-use super::{deploys, drain, restart, rollback, scale};
+use super::{argo, deploys, drain, restart, rollback, scale};
 
 /// The role of these rights, as it stands in the page.
 fn page(name: &str, needs: &[Access]) -> String {
@@ -49,6 +49,10 @@ roles![
     "aiops-raise-autoscaler": |kubernetes| ScaleDeployment::new(kubernetes).autoscaled(Autoscaled::RaiseMinimum).needs(),
     "aiops-rollback-deployment": |kubernetes| RollbackDeployment::new(kubernetes).needs(),
     "aiops-drain-node": |kubernetes| DrainNode::new(kubernetes).needs(),
+    "aiops-argo-workflow": |kubernetes| {
+        let action = aiops_core::ActionName::new("failover_region").unwrap();
+        ArgoWorkflow::new(kubernetes, &action, "ops", "failover").needs()
+    },
     "aiops-deploy-watcher": |kubernetes| DeployWatcher::new(kubernetes, DeployLog::default()).needs(),
 ];
 
@@ -80,12 +84,17 @@ async fn handlers_use_all_that_they_say_and_nothing_else() {
     // One that raises autoscalers also scales what has none.
     let raised = &scaled | &used(scale::an_autoscaler_is_refused_or_raised).await;
     let told = used(deploys::rollouts_are_told_and_scaling_is_none).await;
-    let cases: [(&[&str], Used); 6] = [
+    let cases: [(&[&str], Used); 7] = [
         (&["aiops-restart-pod"], used(restart::a_pod_is_restarted_once_by_uid).await),
         (&["aiops-scale-deployment"], scaled),
         (&["aiops-raise-autoscaler"], raised),
         (&["aiops-rollback-deployment"], used(rollback::a_deployment_goes_back_one_revision).await),
         (&["aiops-drain-node"], used(drain::a_node_is_drained_within_budgets).await),
+        (
+            &["aiops-argo-workflow"],
+            &used(argo::a_workflow_is_started_once_and_followed).await
+                | &used(argo::a_workflow_that_does_not_end_is_stopped).await,
+        ),
         (&["aiops-deploy-watcher", "aiops-rollback-deployment"], told),
     ];
     let world = World::double(Server::default());
@@ -181,6 +190,7 @@ async fn every_page_suffices_on_a_real_server() {
         ["aiops-raise-autoscaler"], false, scale::an_autoscaler_is_refused_or_raised;
         ["aiops-rollback-deployment"], false, rollback::a_deployment_goes_back_one_revision;
         ["aiops-drain-node"], true, drain::a_node_is_drained_within_budgets;
+        ["aiops-argo-workflow"], false, argo::a_workflow_is_started_once_and_followed;
         ["aiops-deploy-watcher", "aiops-rollback-deployment"], false, deploys::rollouts_are_told_and_scaling_is_none;
     }
     kubelets.abort();

@@ -1,6 +1,8 @@
 //! Each handler passes the conformance suite of action handlers, over the double.
 
+use aiops_core::ActionName;
 use aiops_core::testing::{ActionCase, check_action_handler};
+use aiops_remediate::kubernetes::ArgoWorkflow;
 use aiops_remediate::parameters::with_observed;
 use serde_json::{Value, json};
 
@@ -86,4 +88,34 @@ async fn rollback_deployment_keeps_the_contract() {
 #[tokio::test(start_paused = true)]
 async fn drain_node_keeps_the_contract() {
     check("drain_node", |state| change(state, "nodes", "", "n1", &json!({"spec": {"unschedulable": true}}))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn argo_workflow_keeps_the_contract() {
+    let make = || {
+        let world = World::double(Server::default());
+        let double = world.double.clone().unwrap();
+        double.state(|state| {
+            let template = json!({"metadata": {"name": "failover", "namespace": "shop"}, "spec": {}});
+            state.put_new("workflowtemplates", template, "kubectl");
+            // Somebody runs every workflow, and it succeeds.
+            state.between = Some(Box::new(|state, _| {
+                let all: Vec<_> = state.objects.keys().filter(|key| key.0 == "workflows").cloned().collect();
+                for key in all {
+                    state.edit(&key, &json!({"status": {"phase": "Succeeded"}}), "argo");
+                }
+            }));
+        });
+        let action = ActionName::new("failover_region").unwrap();
+        let handler =
+            ArgoWorkflow::new(&world.kubernetes, &action, "shop", "failover").services(["cart"]).target("region");
+        let request = world.request("failover_region", &[("region", "eu")], "cart", 3600);
+        let disturbed = double.clone();
+        let meanwhile = |state: &mut State| {
+            change(state, "workflowtemplates", "shop", "failover", &json!({"spec": {"entrypoint": "other"}}))
+        };
+        ActionCase::new(handler, request, move || outside(&double), move || disturbed.state(meanwhile))
+            .ask_again(with_observed)
+    };
+    check_action_handler(make).await.unwrap();
 }

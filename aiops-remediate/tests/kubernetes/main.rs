@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod access;
+mod argo;
 mod call;
 mod contract;
 mod controllers;
@@ -66,6 +67,8 @@ on_doubles![
     drain::a_node_is_drained_within_budgets,
     drain::a_budget_stops_a_drain_at_its_deadline,
     drain::nodes_that_must_stay_open_are_not_drained,
+    argo::a_workflow_is_started_once_and_followed,
+    argo::a_workflow_that_does_not_end_is_stopped,
     deploys::rollouts_are_told_and_scaling_is_none,
     errors::refusals_are_told_apart,
 ];
