@@ -8,6 +8,7 @@
 //! | `client` | channels to people and actions over HTTP, on the client that the host passes in: any webhook (signed), Slack, PagerDuty |
 //! | `command` | actions by the programs that a team already has, without a shell; on Unix |
 //! | `kubernetes` | handlers of Kubernetes (restart a pod, scale, roll back, drain a node, run an Argo workflow) and a watcher of its rollouts, on the client that the host passes in |
+//! | `kubernetes-tls` | `kubernetes` with TLS by rustls and aws-lc, for hosts without a client of their own; compiles aws-lc with a C compiler |
 //! | `review` | the weekly review of an audit log: what passed the threshold, verdicts, calibration of each model |
 //! | `redis` | the remediation store in Redis, for several processes |
 //! | `server` | the HTTP surface that a host nests into its own axum server: approvals, incidents, review, kill switch, health, pages |

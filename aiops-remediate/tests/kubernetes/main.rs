@@ -2,7 +2,7 @@
 //!
 //! A real one is 1.20.2 with its controller manager (`.ci/services up kubernetes`); scheduler and kubelet are played
 //! by `real.rs`.
-#![cfg(feature = "kubernetes")]
+#![cfg(feature = "kubernetes-tls")]
 // helpers outside #[test]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
