@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aiops_core::jiff::Timestamp;
 use aiops_core::testing::{BusTerms, MetricRecorder, check_event_bus};
@@ -208,6 +208,48 @@ pub(crate) async fn buries_what_nobody_settles(rig: &dyn Rig) {
         late.ack().await.unwrap();
     }
     assert_eq!(value(&metrics, "aiops_bus_late_total"), f64::from(ATTEMPTS));
+}
+
+/// Row 63: kyma #13625. A consumer that says nak at once, without a delay, does not use up all attempts at once.
+pub(crate) async fn keeps_attempts_apart(rig: &dyn Rig) {
+    let topic = fresh("apart");
+    let first = Duration::from_millis(300);
+    let bus = rig.bus(settings().backoff(first, first * 2)).await;
+    let mut inbox = bus.subscribe(&topic, "g").await.unwrap();
+    bus.publish(&topic, message("1")).await.unwrap();
+    let mut delivery = next(&mut inbox).await;
+    for (attempt, wait) in [(2, first), (3, first * 2)] {
+        let began = Instant::now();
+        delivery.nak(Duration::ZERO, "at once").await.unwrap();
+        delivery = next(&mut inbox).await;
+        assert_eq!(delivery.attempt(), attempt);
+        // Servers count whole milliseconds.
+        assert!(began.elapsed() >= wait - Duration::from_millis(2), "after {:?}, not {wait:?}", began.elapsed());
+    }
+    delivery.ack().await.unwrap();
+}
+
+/// Row 65: redis #5212, #13602, redpanda-data/connect #2662. A consumer dies with what it had; another one of two
+/// gets it, once.
+pub(crate) async fn gives_a_dead_consumers_message_to_one_other(rig: &dyn Rig) {
+    let topic = fresh("dead-consumer");
+    let dead = rig.bus(settings()).await;
+    let mut inbox = dead.subscribe(&topic, "g").await.unwrap();
+    dead.publish(&topic, message("1")).await.unwrap();
+    // Nothing of it says a word again.
+    std::mem::forget(next(&mut inbox).await);
+    drop((inbox, dead));
+    let (one, other) = (rig.bus(settings()).await, rig.bus(settings()).await);
+    let mut inboxes = [one.subscribe(&topic, "g").await.unwrap(), other.subscribe(&topic, "g").await.unwrap()];
+    let [one, other] = &mut inboxes;
+    let (delivery, rest) = tokio::select! {
+        delivery = next(one) => (delivery, other),
+        delivery = next(other) => (delivery, one),
+    };
+    assert_eq!((delivery.envelope().id.as_str(), delivery.attempt()), ("1", 2));
+    assert!(stays_empty(rest, DEADLINE / 2).await, "the other one got it too");
+    delivery.ack().await.unwrap();
+    assert!(stays_empty(rest, DEADLINE * 2).await);
 }
 
 /// What a consumer has fetched ahead comes to another one as soon as it goes, not with its deadline.

@@ -98,6 +98,12 @@ async fn row_66_kafka_buries_what_nobody_settles() {
 
 #[tokio::test]
 #[ignore = "needs kafka: .ci/services up kafka"]
+async fn row_63_kafka_keeps_attempts_apart() {
+    checks::keeps_attempts_apart(&Kafka).await;
+}
+
+#[tokio::test]
+#[ignore = "needs kafka: .ci/services up kafka"]
 async fn row_68_kafka_that_goes_away_is_told_and_passes() {
     let mut server = Server::start("kafka", kafka_server);
     let deadline = Duration::from_secs(4);

@@ -104,6 +104,18 @@ async fn row_60_nats_buries_what_nobody_settles() {
 
 #[tokio::test]
 #[ignore = "needs nats: .ci/services up nats"]
+async fn row_63_nats_keeps_attempts_apart() {
+    checks::keeps_attempts_apart(&Nats).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nats: .ci/services up nats"]
+async fn row_65_nats_gives_a_dead_consumers_message_to_one_other() {
+    checks::gives_a_dead_consumers_message_to_one_other(&Nats).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nats: .ci/services up nats"]
 async fn row_68_nats_that_goes_away_is_told_and_passes() {
     let mut server = Server::start("nats", nats_server);
     let deadline = Duration::from_secs(4);

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aiops_core::testing::ManualClock;
 use aiops_core::{BusError, BusSettings, EventBus, RedisBus, RedisBusFinding};
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
@@ -107,29 +108,48 @@ async fn row_68_redis_that_goes_away_is_told_and_passes() {
     outage::is_told_and_passes(&mut server, Arc::new(bus), deadline).await;
 }
 
-/// Row 65: redis #5212, #13602, redpanda-data/connect #2662. A consumer dies with what it had; another one of two
-/// gets it, once.
 #[tokio::test]
 #[ignore = "needs redis: .ci/services up redis"]
-async fn row_65_redis_gives_a_dead_consumers_entry_to_one_other() {
-    let topic = fresh("dead-consumer");
-    let dead = Redis.bus(settings()).await;
-    let mut inbox = dead.subscribe(&topic, "g").await.unwrap();
-    dead.publish(&topic, message("1")).await.unwrap();
-    // Nothing of it says a word again.
-    std::mem::forget(next(&mut inbox).await);
-    drop((inbox, dead));
-    let (one, other) = (Redis.bus(settings()).await, Redis.bus(settings()).await);
-    let mut inboxes = [one.subscribe(&topic, "g").await.unwrap(), other.subscribe(&topic, "g").await.unwrap()];
-    let [one, other] = &mut inboxes;
-    let (delivery, rest) = tokio::select! {
-        delivery = next(one) => (delivery, other),
-        delivery = next(other) => (delivery, one),
-    };
-    assert_eq!((delivery.envelope().id.as_str(), delivery.attempt()), ("1", 2));
-    assert!(stays_empty(rest, DEADLINE / 2).await, "the other one got it too");
-    delivery.ack().await.unwrap();
-    assert!(stays_empty(rest, DEADLINE * 2).await);
+async fn row_63_redis_keeps_attempts_apart() {
+    checks::keeps_attempts_apart(&Redis).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis: .ci/services up redis"]
+async fn row_65_redis_gives_a_dead_consumers_message_to_one_other() {
+    checks::gives_a_dead_consumers_message_to_one_other(&Redis).await;
+}
+
+/// Row 61: nats-server #4112. There is no limit of unsettled messages; a group whose consumers ask for nothing is told
+/// all the same, and it passes.
+#[tokio::test]
+#[ignore = "needs redis: .ci/services up redis"]
+async fn row_61_redis_tells_a_stall_and_recovers() {
+    let (metrics, _guard) = counted();
+    let topic = fresh("stall");
+    let clock = ManualClock::default();
+    let watching = RedisBus::connect(&url(), settings().with_clock(clock.clone())).await.unwrap();
+    drop(watching.subscribe(&topic, "g").await.unwrap());
+    let working = Redis.bus(settings().ack_deadline(DEADLINE * 20)).await;
+    let mut inbox = working.subscribe(&topic, "g").await.unwrap();
+    for id in ["1", "2", "3"] {
+        working.publish(&topic, message(id)).await.unwrap();
+    }
+    let held = next(&mut inbox).await;
+    assert!(!watching.measure().await.unwrap()[0].stalled);
+    clock.advance(Duration::from_secs(31));
+    let status = watching.measure().await.unwrap().remove(0);
+    assert_eq!((status.lag, status.pending, status.stalled), (2, 1, true));
+    assert_eq!(value(&metrics, "aiops_bus_stalled"), 1.0);
+    held.ack().await.unwrap();
+    for id in ["2", "3"] {
+        let delivery = next(&mut inbox).await;
+        assert_eq!(delivery.envelope().id, id);
+        delivery.ack().await.unwrap();
+    }
+    let status = watching.measure().await.unwrap().remove(0);
+    assert_eq!((status.lag, status.pending, status.stalled), (0, 0, false));
+    assert_eq!(value(&metrics, "aiops_bus_stalled"), 0.0);
 }
 
 /// Row 64: redis #5570, #5718. Entries that are removed while a consumer has them are settled and counted.
