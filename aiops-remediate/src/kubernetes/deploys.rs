@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use aiops_core::DeployLog;
+use aiops_core::plugin::guarded;
 use aiops_core::time::plus;
 use futures_util::StreamExt;
 use kube::core::WatchEvent;
@@ -18,6 +19,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// After the first failure; doubled with each, up to the longest.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// Nothing comes of a watch for so long, though the server ends each after four minutes: it is gone.
+const SILENT: Duration = Duration::from_secs(300);
 /// After a kind that the server does not have (Argo Rollouts): it may be installed later.
 const ABSENT: Duration = Duration::from_secs(300);
 
@@ -117,11 +120,20 @@ impl DeployWatcher {
     async fn watch(&self, kind: Kind, place: &Place, mut version: String) -> KubernetesError {
         let api = &self.kubernetes.api;
         loop {
-            let mut events = match api.watch(place, &version).await {
-                Ok(events) => Box::pin(events),
-                Err(error) => return error,
+            // A connection that died without a word would be watched for ever.
+            let silent = || KubernetesError::Late { what: place.to_string(), after: SILENT };
+            let end = || plus(api.clock.now(), SILENT);
+            let mut events = match guarded(&*api.clock, end(), api.watch(place, &version)).await {
+                Ok(Ok(events)) => Box::pin(events),
+                Ok(Err(error)) => return error,
+                Err(_) => return silent(),
             };
-            while let Some(event) = events.next().await {
+            loop {
+                let event = match guarded(&*api.clock, end(), events.next()).await {
+                    Ok(Some(event)) => event,
+                    Ok(None) => break,
+                    Err(_) => return silent(),
+                };
                 let object = match event {
                     Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => Object(object),
                     Ok(WatchEvent::Deleted(object)) => {

@@ -10,11 +10,13 @@
 //! `node`. Labels are not trusted: the object must carry the event's service in its label `app.kubernetes.io/name`, or
 //! in the one that [`Kubernetes::service_label`] sets.
 //!
-//! [`ArgoWorkflow`] has any other action done by a workflow. [`DeployWatcher`] feeds a deploy log with the rollouts of the cluster.
+//! [`ArgoWorkflow`] has any other action done by a workflow. [`DeployWatcher`] feeds a deploy log with the rollouts of
+//! the cluster.
 //!
 //! A program that is built with it must enable a version of the API on `k8s-openapi` (`v1_34`, say): libraries may not.
 //!
-//! What an account needs is in `docs/deploy/rbac`; [`Kubernetes::check_access`] asks the server for it at the start. `docs/guide/kubernetes.md` tells more.
+//! What an account needs is in `docs/deploy/rbac`; [`Kubernetes::check_access`] asks the server for it at the start.
+//! `docs/guide/kubernetes.md` tells more.
 //!
 //! ```no_run
 //! use aiops_remediate::kubernetes::{Kubernetes, RestartPod, ScaleDeployment, kube};
