@@ -131,6 +131,17 @@ async fn a_watch_that_expired_or_is_refused_misses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_says_nothing_is_begun_anew() {
+    let world = World::double(Server { silent: true, ..Server::default() });
+    let watching = Watching::start(&world, DeployLog::new(50));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.deploy("cart", 1, "v1").await;
+    tokio::time::sleep(Duration::from_secs(290)).await;
+    assert!(watching.log.deploys(&"cart".into()).is_empty());
+    watching.until(&world, "the list after five minutes", all_complete(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stuck_rollout_stops_holding() {
     let world = World::double(Server::default());
     let watching = Watching::start(&world, DeployLog::new(50));

@@ -21,6 +21,8 @@ pub(crate) type Key = (String, String, String);
 /// What of a server differs by version and by account.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Server {
+    /// Watches get no answer, as over a connection that died without a word.
+    pub(crate) silent: bool,
     /// Before 1.22: evictions and budgets are policy/v1beta1.
     pub(crate) old_policy: bool,
     /// (verb, plural) that the account may not.

@@ -14,6 +14,9 @@ impl Double {
     /// Events after the version that is asked for, as soon as there are any; then the server ends the watch.
     pub(crate) async fn watch(&self, call: &Call) -> Response<Body> {
         let since: u64 = call.query["resourceVersion"].parse().unwrap();
+        if self.state(|state| state.server.silent) {
+            std::future::pending::<()>().await;
+        }
         loop {
             let changed = self.state(|state| Arc::<Notify>::clone(&state.changed));
             let changed = changed.notified();
