@@ -33,6 +33,8 @@ const MAX_ATTEMPTS: u32 = 5;
 const FIRST_BACKOFF: Duration = Duration::from_secs(5);
 /// No wait between attempts is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+/// Between two looks for what was left without an answer.
+const RECOVER_EVERY: Duration = Duration::from_secs(30);
 /// Messages taken off the bus and not answered yet.
 const HELD: usize = 256;
 
@@ -58,6 +60,12 @@ impl RemediationStageBuilder {
         self
     }
 
+    /// How often it looks for what has no answer, and tries notices again that no channel took (default 30 s).
+    pub fn recover_every(mut self, time: Duration) -> Self {
+        self.work.recover_every = time;
+        self
+    }
+
     /// Reports being answered at a time (default 4, at least 1).
     pub fn at_once(mut self, reports: usize) -> Self {
         self.at_once = reports.max(1);
@@ -77,7 +85,7 @@ impl RemediationStageBuilder {
 ///   with back-off; after the last attempt the report is a dead letter, its disposition is
 ///   `escalated`, and a person is told.
 /// - Reports and resolves of one incident come to the responder one after the other, in order.
-/// - At its start, every half minute and when the responder asks for it, it calls the responder for reports
+/// - At its start, every half minute (see [`recover_every`](RemediationStageBuilder::recover_every)) and when the responder asks for it, it calls the responder for reports
 ///   that waited, or that a crash or a deadline left without an answer, and tells what became of them.
 /// - An answer that the bus does not take is counted and stands in the incident log: the report is not
 ///   asked again for it, since the responder has acted.
@@ -95,6 +103,7 @@ pub(crate) struct Work {
     responder: Arc<dyn Responder>,
     deadline: Duration,
     max_attempts: u32,
+    pub(super) recover_every: Duration,
 }
 
 /// One message for the responder.
@@ -107,8 +116,13 @@ pub(crate) enum Message {
 impl RemediationStage {
     /// A stage with this responder.
     pub fn builder(parts: Arc<StageParts>, responder: impl Responder) -> RemediationStageBuilder {
-        let work =
-            Work { parts, responder: Arc::new(responder), deadline: RESPOND_DEADLINE, max_attempts: MAX_ATTEMPTS };
+        let work = Work {
+            parts,
+            responder: Arc::new(responder),
+            deadline: RESPOND_DEADLINE,
+            max_attempts: MAX_ATTEMPTS,
+            recover_every: RECOVER_EVERY,
+        };
         RemediationStageBuilder { work, at_once: AT_ONCE }
     }
 

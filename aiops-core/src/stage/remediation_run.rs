@@ -17,9 +17,6 @@ use crate::time::plus;
 /// How long answers in the making may take once the stage is told to stop: an action that runs is
 /// better ended than cut.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
-/// How often notices that no channel took are tried again, and what has no answer is looked for.
-const RETRY_EVERY: Duration = Duration::from_secs(30);
-
 impl RemediationStage {
     /// Reads the triaged and detections topics until `shutdown` is cancelled; then answers in the
     /// making get 30 s, and what has not begun is handed back.
@@ -51,7 +48,7 @@ impl RemediationStage {
                     Ok(Some(incident)) => self.finish(&incident),
                     Ok(None) => {
                         retrying = false;
-                        retry = plus(clock.now(), RETRY_EVERY);
+                        retry = plus(clock.now(), work.recover_every);
                     }
                     Err(error) => break Err(StageError::of_task(STAGE, error)),
                 },

@@ -20,9 +20,10 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(START + seconds).unwrap()
 }
 
-/// Ten thousand cases. A failing one becomes a test with a name, not a file of seeds.
+/// Ten thousand cases, unless `CORRELATION_CASES` says how many. A failing one becomes a test with a name, not a file of seeds.
 pub(crate) fn cases() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(10_000) }
+    let cases = std::env::var("CORRELATION_CASES").map_or(10_000, |text| text.parse().unwrap());
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
 
 /// The seconds of the test's time scale.

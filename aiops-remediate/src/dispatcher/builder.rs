@@ -24,6 +24,8 @@ const INSPECT: Duration = Duration::from_secs(30);
 const EXECUTE: Duration = Duration::from_secs(120);
 /// A new pod takes about half a minute to get ready.
 const VERIFY_AFTER: Duration = Duration::from_secs(30);
+/// An answer that was given so long ago was not told, unless it was noted.
+const TELLING: Duration = Duration::from_secs(60);
 
 /// Builds a [`Dispatcher`].
 #[must_use]
@@ -83,7 +85,13 @@ impl DispatcherBuilder {
             random: Box::new(of_the_system),
             identity: IdentityScheme::default(),
             holder: format!("pid-{}", std::process::id()),
-            limits: Limits { lock: LOCK, inspect: INSPECT, execute: EXECUTE, verify_after: VERIFY_AFTER },
+            limits: Limits {
+                lock: LOCK,
+                inspect: INSPECT,
+                execute: EXECUTE,
+                verify_after: VERIFY_AFTER,
+                telling: TELLING,
+            },
         }
     }
 
@@ -180,6 +188,13 @@ impl DispatcherBuilder {
         self
     }
 
+    /// How long after an answer it is given again by [`recover`](aiops_core::Responder::recover), unless it was noted
+    /// that people were told (default 1 min, longer than channels take).
+    pub fn tell_again_after(mut self, time: Duration) -> Self {
+        self.limits.telling = time;
+        self
+    }
+
     /// The dispatcher.
     ///
     /// # Errors
@@ -193,7 +208,7 @@ impl DispatcherBuilder {
                 faults.push(format!("handler {name:?} is there twice; leave one out"));
             }
         }
-        let Limits { lock, inspect, execute, verify_after } = self.limits;
+        let Limits { lock, inspect, execute, verify_after, .. } = self.limits;
         // Inspect, execute, wait, verify, take back: all of it under one lock.
         let longest = 2 * (inspect + execute) + verify_after;
         if longest >= lock {

@@ -120,6 +120,7 @@ struct Limits {
     inspect: Duration,
     execute: Duration,
     verify_after: Duration,
+    telling: Duration,
 }
 
 impl fmt::Debug for Dispatcher {

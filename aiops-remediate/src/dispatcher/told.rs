@@ -12,8 +12,6 @@ use super::{Dispatcher, store_failed};
 use crate::mutant::mutant;
 use crate::store::{Approval, ReportId, StoreError};
 
-/// Longer than it takes to tell people: whoever gave the answer is gone after that.
-const TELLING: Duration = Duration::from_secs(60);
 /// An answer that this process gave is being told, or waits in it for a channel to come back; after so long it is
 /// given once more.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -42,7 +40,7 @@ impl Dispatcher {
     /// Whether an answer that somebody gave at `since` is due to be told by this process.
     pub(super) fn is_due(&self, id: &ReportId, since: Timestamp, now: Timestamp) -> bool {
         let own = self.telling().get(id).copied();
-        plus(since, TELLING) <= now && own.is_none_or(|own| plus(own, AGAIN) <= now)
+        plus(since, self.limits.telling) <= now && own.is_none_or(|own| plus(own, AGAIN) <= now)
     }
 
     /// People were told.

@@ -6,9 +6,13 @@ use aiops_core::{ContextFinding, ContextKind, Trust};
 
 use crate::site::{Site, burn, deploy};
 
-/// Cases of the property, and how many share a site.
+/// Cases of the property, unless `HOSTILE_REPORTS` says how many, and how many share a site.
 const CASES: usize = 100_000;
 const EACH: usize = 250;
+
+fn cases() -> usize {
+    std::env::var("HOSTILE_REPORTS").map_or(CASES, |text| text.parse().unwrap())
+}
 
 /// SplitMix64.
 struct Dice(u64);
@@ -93,7 +97,7 @@ fn report(dice: &mut Dice) -> String {
 #[tokio::test]
 async fn whatever_is_written_only_what_is_allowed_is_executed() {
     let (mut executed, mut dice) = (0, Dice(7));
-    for round in 0..CASES / EACH {
+    for round in 0..cases() / EACH {
         let site = Site::new();
         let restarts = [0.0, 9.0][dice.below(2)];
         let saturation = [0.4, 0.95][dice.below(2)];
@@ -139,5 +143,5 @@ async fn whatever_is_written_only_what_is_allowed_is_executed() {
         }
     }
     assert!(executed > 100, "the property is about something: {executed}");
-    println!("{CASES} reports, {executed} actions executed, none that was not allowed");
+    println!("{} reports, {executed} actions executed, none that was not allowed", cases());
 }
