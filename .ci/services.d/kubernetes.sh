@@ -54,16 +54,13 @@ kubernetes_build() {
   rm -rf "$work"
 }
 
-# One at a time: whoever comes second finds it built.
-fetch_kubernetes() {
+get_kubernetes() {
   local programs
   programs=$(kubernetes_programs)
-  mkdir -p "$FOLDER"
-  (
-    flock 9
-    [ -x "$programs/kube-apiserver" ] || kubernetes_build "$programs" 9>&-
-  ) 9>"$FOLDER/kubernetes.lock"
+  [ -x "$programs/kube-apiserver" ] || kubernetes_build "$programs"
 }
+
+fetch_kubernetes() { once kubernetes get_kubernetes; }
 
 prepare_kubernetes() {
   local folder=$1

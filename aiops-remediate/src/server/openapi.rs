@@ -38,6 +38,7 @@ struct Operation {
     body: Option<Value>,
     answer: Value,
     problems: &'static [u16],
+    links: Map<String, Value>,
 }
 
 fn in_path(name: &str, what: &str, schema: Value) -> Value {
@@ -50,7 +51,7 @@ fn in_query(name: &str, what: &str, schema: Value) -> Value {
 
 impl Operation {
     fn new(summary: &'static str, access: Option<&'static str>, answer: Value, problems: &'static [u16]) -> Self {
-        Self { summary, access, parameters: Vec::new(), body: None, answer, problems }
+        Self { summary, access, parameters: Vec::new(), body: None, answer, problems, links: Map::new() }
     }
 
     fn parameter(mut self, parameter: Value) -> Self {
@@ -63,10 +64,34 @@ impl Operation {
         self
     }
 
+    /// What can be asked next with what the answer holds: parameters, and the body if there is one.
+    fn link(mut self, operation: &str, parameters: Value, body: Value) -> Self {
+        let mut link = json!({"operationId": operation, "parameters": parameters});
+        if !body.is_null() {
+            link["requestBody"] = body;
+        }
+        self.links.insert(operation.to_owned(), link);
+        self
+    }
+
+    /// The same of an approval that stands at this place of the answer.
+    fn approval_links(self, place: &str) -> Self {
+        let field = |name: &str| format!("$response.body#{place}/{name}");
+        let (id, seen) =
+            (json!({"id": field("id")}), json!({"incident_id": field("incident_id"), "digest": field("digest")}));
+        self.link("get_v1_approvals_id", id.clone(), Value::Null)
+            .link("post_v1_approvals_id_approve", id.clone(), seen.clone())
+            .link("post_v1_approvals_id_reject", id, seen)
+    }
+
     fn value(self) -> Value {
         let content = |schema: &Value| json!({"application/json": {"schema": schema}});
         let mut responses = Map::new();
-        responses.insert("200".to_owned(), json!({"description": "As asked.", "content": content(&self.answer)}));
+        let mut answer = json!({"description": "As asked.", "content": content(&self.answer)});
+        if !self.links.is_empty() {
+            answer["links"] = Value::Object(self.links);
+        }
+        responses.insert("200".to_owned(), answer);
         let problem = json!({"$ref": "#/components/schemas/Problem"});
         let asked: &[u16] = if self.access.is_some() { &[401, 403, 503] } else { &[] };
         let read: &[u16] = if self.body.is_some() { &[400, 408, 413, 415] } else { &[] };
@@ -90,6 +115,12 @@ impl Operation {
         }
         operation
     }
+}
+
+/// A name for programs: `get_v1_approvals_id`.
+fn operation_id(method: &str, path: &str) -> String {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    std::iter::once(method).chain(words).collect::<Vec<_>>().join("_")
 }
 
 fn said(status: u16) -> &'static str {
@@ -148,11 +179,18 @@ pub(super) fn document() -> Value {
         ("/health", "get", Operation::new("Whether this process answers.", None, alive.clone(), &[])),
         ("/ready", "get", Operation::new("Whether the store answers.", None, alive, &[503])),
         ("/openapi.json", "get", Operation::new("This document.", None, json!({"type": "object"}), &[])),
-        ("/v1/approvals", "get", Operation::new("What waits, the oldest first.", Some("read"), approvals, &[])),
+        (
+            "/v1/approvals",
+            "get",
+            Operation::new("What waits, the oldest first.", Some("read"), approvals, &[])
+                .approval_links("/approvals/0"),
+        ),
         (
             "/v1/approvals/{id}",
             "get",
-            Operation::new("One approval, settled or not.", Some("read"), approval.clone(), &[404]).parameter(id()),
+            Operation::new("One approval, settled or not.", Some("read"), approval.clone(), &[404])
+                .parameter(id())
+                .approval_links(""),
         ),
         (
             "/v1/approvals/{id}/approve",
@@ -178,7 +216,8 @@ pub(super) fn document() -> Value {
                     json!({"type": "string"}),
                 ))
                 .parameter(in_query("state", "Only in this state.", state))
-                .parameter(in_query("limit", "At most so many.", limit)),
+                .parameter(in_query("limit", "At most so many.", limit))
+                .link("get_v1_incidents_id", json!({"id": "$response.body#/incidents/0/incident_id"}), Value::Null),
         ),
         (
             "/v1/incidents/{id}",
@@ -193,7 +232,12 @@ pub(super) fn document() -> Value {
             "/v1/review",
             "get",
             Operation::new("What passed the threshold, and calibration.", Some("read"), report, &[400, 404])
-                .parameter(in_query("days", "So far back.", days)),
+                .parameter(in_query("days", "So far back.", days))
+                .link(
+                    "post_v1_review_number_verdict",
+                    json!({"number": "$response.body#/items/0/number"}),
+                    Value::Null,
+                ),
         ),
         (
             "/v1/review/{number}/verdict",
@@ -213,6 +257,7 @@ pub(super) fn document() -> Value {
     for (path, method, operation) in operations {
         let entry = paths.entry(path).or_insert_with(|| json!({}));
         entry[method] = operation.value();
+        entry[method]["operationId"] = json!(operation_id(method, path));
     }
     let mut components = schemas.read.take_definitions(true);
     components.extend(schemas.written.take_definitions(true));

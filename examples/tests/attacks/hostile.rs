@@ -142,6 +142,6 @@ async fn whatever_is_written_only_what_is_allowed_is_executed() {
             }
         }
     }
-    assert!(executed > 100, "the property is about something: {executed}");
+    assert!(executed > cases() / 1_000, "the property is about something: {executed}");
     println!("{} reports, {executed} actions executed, none that was not allowed", cases());
 }

@@ -9,7 +9,7 @@ mod tokens;
 
 use std::collections::HashMap;
 
-use aiops_core::{IncidentQuery, IncidentState};
+use aiops_core::{IncidentEntry, IncidentQuery, IncidentRecord, IncidentState};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::LOCATION;
@@ -165,7 +165,10 @@ pub(super) async fn index(State(inner): State<Shared>, request: Request) -> Page
             let services: Vec<&str> = incident.services.iter().map(|service| service.as_str()).collect();
             html.text(&aiops_core::text::clip(&services.join(", "), 200)).raw("<td>");
             html.raw(if incident.state == IncidentState::Open { "open" } else { "resolved" }).raw("<td>");
-            html.text(&first.map(|record| record.entry.line()).unwrap_or_default()).raw("</tr>");
+            // Whoever was told may have been told first: what it is stands in the event.
+            let is_event = |record: &&IncidentRecord| matches!(record.entry, IncidentEntry::Announced { .. });
+            let what = incident.records.iter().find(is_event).or(first);
+            html.text(&what.map(|record| record.entry.line()).unwrap_or_default()).raw("</tr>");
         }
         html.raw("</tbody></table>");
     }
