@@ -13,9 +13,19 @@ use aiops_core::{
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-fn cloud_events() -> Validator {
-    let schema: Value = serde_json::from_str(include_str!("data/cloudevents_1_0.json")).unwrap();
+fn validator(schema: &str) -> Validator {
+    let schema: Value = serde_json::from_str(schema).unwrap();
     jsonschema::options().should_validate_formats(true).build(&schema).unwrap()
+}
+
+/// The rules of the specification.
+fn cloud_events() -> Validator {
+    validator(include_str!("data/cloudevents_1_0.json"))
+}
+
+/// The schema that its authors publish.
+fn published() -> Validator {
+    validator(include_str!("data/cloudevents_published.json"))
 }
 
 fn event() -> DetectionEvent {
@@ -42,13 +52,29 @@ fn messages() -> Vec<Envelope> {
 
 #[test]
 fn each_fits_the_specification() {
-    let cloud_events = cloud_events();
+    let schemas = [cloud_events(), published()];
     for message in messages() {
         let value = serde_json::to_value(&message).unwrap();
-        let faults: Vec<String> = cloud_events.iter_errors(&value).map(|fault| fault.to_string()).collect();
-        assert!(faults.is_empty(), "{faults:?}: {value:#}");
+        for schema in &schemas {
+            let faults: Vec<String> = schema.iter_errors(&value).map(|fault| fault.to_string()).collect();
+            assert!(faults.is_empty(), "{faults:?}: {value:#}");
+        }
         assert_eq!(serde_json::from_value::<Envelope>(value).unwrap(), message);
         assert!(message.trace().is_some());
+    }
+}
+
+#[test]
+fn the_published_schema_can_refuse() {
+    let published = published();
+    let good = serde_json::to_value(Envelope::detection(&event())).unwrap();
+    assert!(published.is_valid(&good));
+    for (attribute, value) in
+        [("id", json!("")), ("source", json!("/a b")), ("type", Value::Null), ("time", json!("yesterday"))]
+    {
+        let mut bad = good.clone();
+        bad[attribute] = value;
+        assert!(!published.is_valid(&bad), "{bad:#}");
     }
 }
 
