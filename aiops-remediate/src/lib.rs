@@ -58,7 +58,7 @@ pub use crate::audit::{
     AuditChain, AuditEntry, AuditError, AuditKind, AuditLine, AuditLog, AuditReader, AuditRecord, AuditStep, Broken,
     ChainEnd, ChainFault, FileAudit, MAX_AUDIT_LINE, MemoryAudit, Verified, verify, verify_after, verify_pinned,
 };
-pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, Condition, Limit, NoTarget};
+pub use crate::catalogue::{ActionCatalogue, ActionSpec, BlastRadius, CommandSpec, Condition, Limit, NoTarget};
 pub use crate::dispatcher::{ApprovalAuthoriser, ApprovalError, Dispatcher, DispatcherBuilder, InvalidDispatcher};
 pub use crate::plan::{PlanVerdict, PolicyState};
 pub use crate::policy::{Freeze, HealthGuard, LoopGuard, Mode, Policy};

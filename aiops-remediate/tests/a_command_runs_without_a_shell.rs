@@ -15,6 +15,7 @@ use aiops_core::{
     ActionError, ActionHandler, ActionRequest, Applied, Clock, Compensation, IncidentId, Inspection, Outcome,
     Precondition, Target, error_chain,
 };
+use aiops_remediate::ActionCatalogue;
 use aiops_remediate::command::{CheckExit, CommandBuilder, CommandHandler, ExecuteExit};
 use common::{at, event, name};
 
@@ -64,6 +65,42 @@ fn request_on(pod: &str) -> ActionRequest {
 
 fn seen() -> Precondition {
     Precondition::new([("uid", "7")])
+}
+
+/// The catalogue names the programs; the target fills the arguments.
+#[tokio::test]
+async fn a_catalogue_names_the_programs() {
+    let place = place();
+    let check = script(&place, "check.sh", "echo uid=7");
+    let execute = script(&place, "execute.sh", r#"echo "$PWD $REGION $*""#);
+    let directory = place.display();
+    let text = format!(
+        r#"
+actions:
+  - {{name: scale_deployment, owner: shop, blast_radius: pod, requires_approval: false}}
+  - name: restart_pod
+    owner: shop
+    blast_radius: pod
+    requires_approval: false
+    command:
+      check: [{SHELL}, "{check}"]
+      execute: [{SHELL}, "{execute}", "--pod", "{{pod}}"]
+      directory: {directory}
+      deadline: 20s
+"#
+    );
+    let catalogue = ActionCatalogue::from_yaml(&text, "actions.yaml").unwrap();
+    let mut builders = catalogue.specs().iter().filter_map(CommandHandler::of);
+    let handler = builders.next().unwrap().env("REGION", "eu").build().unwrap();
+    assert!(builders.next().is_none());
+    assert_eq!(handler.name(), "restart_pod");
+    assert_eq!(executed(&handler).await.unwrap().proof, format!("{directory} eu --pod cart-1"));
+
+    // What the builder would not take is told there.
+    let text = text.replace(&format!("directory: {directory}"), "directory: here");
+    let catalogue = ActionCatalogue::from_yaml(&text, "actions.yaml").unwrap();
+    let error = catalogue.specs().iter().find_map(CommandHandler::of).unwrap().build().unwrap_err();
+    assert_eq!(error.faults(), ["here is no directory by its absolute path"]);
 }
 
 async fn executed(handler: &CommandHandler) -> Result<Applied, ActionError> {

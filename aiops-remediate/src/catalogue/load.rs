@@ -5,11 +5,12 @@ use std::collections::hash_map::Entry;
 
 use aiops_core::{ActionName, ContextKind};
 
+use super::command::CommandSpec;
 use super::condition::{Condition, Limit};
 use super::spec::{ActionSpec, BlastRadius, strange};
 use crate::yaml::{ConfigError, Fields, Node, Reader, Spot, quoted};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "name",
     "owner",
     "blast_radius",
@@ -23,6 +24,7 @@ const KEYS: [&str; 13] = [
     "verify",
     "next",
     "target",
+    "command",
 ];
 
 /// An entry that is right, as the help of findings shows it.
@@ -104,6 +106,7 @@ fn spec(
         Some(name)
     });
     let target = fields.get("target").map(|(node, path)| target(reader, node, &path)).unwrap_or_default();
+    let command = fields.get("command").and_then(|(node, path)| command(reader, node, &path));
     Some(ActionSpec {
         name: name?,
         owner: owner?,
@@ -118,7 +121,32 @@ fn spec(
         verify,
         next,
         target,
+        command,
     })
+}
+
+/// The programs of an action, each a list that begins with its path.
+fn command(reader: &mut Reader, node: &Node, path: &str) -> Option<CommandSpec> {
+    const KEYS: [&str; 6] = ["check", "execute", "verify", "compensate", "directory", "deadline"];
+    let fields = reader.fields(node, path, &KEYS, false)?;
+    let check = reader.required(&fields, "check", "check: [/opt/scripts/look, \"{pod}\"]");
+    let check = check.and_then(|(node, path)| words(reader, node, &path));
+    let execute = reader.required(&fields, "execute", "execute: [/opt/scripts/restart, \"{pod}\"]");
+    let execute = execute.and_then(|(node, path)| words(reader, node, &path));
+    let verify = fields.get("verify").and_then(|(node, path)| words(reader, node, &path));
+    let compensate = fields.get("compensate").and_then(|(node, path)| words(reader, node, &path));
+    let directory = fields.get("directory").and_then(|(node, path)| reader.text(node, &path, "/opt/scripts"));
+    let deadline = fields.get("deadline").and_then(|(node, path)| reader.duration(node, &path, "20s"));
+    Some(CommandSpec { check: check?, execute: execute?, verify, compensate, directory, deadline })
+}
+
+/// A program's path and its arguments.
+fn words(reader: &mut Reader, node: &Node, path: &str) -> Option<Vec<String>> {
+    let example = "a program's absolute path and its arguments, such as [/opt/scripts/look, \"{pod}\"]";
+    let items = reader.items(node, path, example)?;
+    let wanted = items.len();
+    let words: Vec<String> = items.into_iter().filter_map(|(item, path)| reader.text(item, &path, example)).collect();
+    (words.len() == wanted).then_some(words)
 }
 
 /// A probe, and one limit.

@@ -1,5 +1,6 @@
 //! The action catalogue: the only names that may run, each with an owner and a blast radius.
 
+mod command;
 mod condition;
 mod load;
 mod spec;
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use aiops_core::{ActionMenu, ActionName, Fingerprint, MenuEntry};
 
+pub use command::CommandSpec;
 pub use condition::{Condition, Limit};
 pub(crate) use load::{action_name, probed};
 pub(crate) use spec::strange;

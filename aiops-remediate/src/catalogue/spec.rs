@@ -7,6 +7,7 @@ use std::time::Duration;
 use aiops_core::{ActionName, Confidence, ContextKind, DetectionEvent, Target, text};
 use serde::{Deserialize, Serialize};
 
+use super::command::CommandSpec;
 use super::condition::Condition;
 
 /// The label that names the service: the event's own field stands in for it.
@@ -92,6 +93,8 @@ pub struct ActionSpec {
     pub next: Option<ActionName>,
     /// The labels that name the target; empty for those of the blast radius.
     pub target: Vec<String>,
+    /// The programs that it is done by, where the host builds a handler of them.
+    pub command: Option<CommandSpec>,
 }
 
 impl ActionSpec {
@@ -187,6 +190,7 @@ mod tests {
             verify: None,
             next: None,
             target: target.iter().map(|label| (*label).to_owned()).collect(),
+            command: None,
         }
     }
 

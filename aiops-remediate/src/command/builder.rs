@@ -11,6 +11,7 @@ use aiops_core::{ActionName, Clock, Outcome, Redactor, SystemClock};
 
 use super::template::Argument;
 use super::{CheckExit, CommandHandler, ExecuteExit, Program};
+use crate::catalogue::CommandSpec;
 
 /// Shorter than the dispatcher's time for `execute`, and its time for `inspect`.
 const DEADLINE: Duration = Duration::from_secs(25);
@@ -84,6 +85,23 @@ impl CommandBuilder {
                 .into(),
             redactor: Redactor::default(),
             clock: Arc::new(SystemClock),
+        }
+    }
+
+    pub(super) fn of(action: &str, command: &CommandSpec) -> Self {
+        let split = |words: &Vec<String>| match words.split_first() {
+            Some((program, arguments)) => given(program, arguments),
+            None => Given(PathBuf::new(), Vec::new()),
+        };
+        let built = Self::new(action.to_owned(), PathBuf::new());
+        Self {
+            execute: split(&command.execute),
+            check: Some(split(&command.check)),
+            verify: command.verify.as_ref().map(split),
+            compensate: command.compensate.as_ref().map(split),
+            directory: command.directory.as_ref().map_or(built.directory, PathBuf::from),
+            deadline: command.deadline.unwrap_or(built.deadline),
+            ..built
         }
     }
 

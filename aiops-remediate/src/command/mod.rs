@@ -46,6 +46,7 @@ use serde_json::json;
 pub use self::builder::{CommandBuilder, InvalidCommand};
 use self::run::{Capture, Ended, Invocation, run};
 use self::template::Argument;
+use crate::catalogue::ActionSpec;
 use crate::parameters::observed;
 
 /// Characters of a proof, a reason or a line of an error.
@@ -209,6 +210,34 @@ impl CommandHandler {
     /// A handler of this action by this program, an absolute path.
     pub fn builder(action: impl Into<String>, program: impl Into<PathBuf>) -> CommandBuilder {
         CommandBuilder::new(action.into(), program.into())
+    }
+
+    /// A handler of an action by the programs that the catalogue names for it; none where it names none. What must not
+    /// stand in that file, such as secrets, the builder takes from the host. A catalogue that is read anew changes no
+    /// handler.
+    ///
+    /// ```
+    /// use aiops_remediate::ActionCatalogue;
+    /// use aiops_remediate::command::CommandHandler;
+    /// let text = r#"
+    /// actions:
+    ///   - name: restart_pod
+    ///     owner: team-shop
+    ///     blast_radius: pod
+    ///     requires_approval: false
+    ///     command:
+    ///       check: [/bin/true]
+    ///       execute: [/bin/echo, restart, "{namespace}", "{pod}"]
+    /// "#;
+    /// let catalogue = ActionCatalogue::from_yaml(text, "actions.yaml")?;
+    /// for builder in catalogue.specs().iter().filter_map(CommandHandler::of) {
+    ///     let handler = builder.env("REGION", "eu").build()?;
+    /// }
+    /// # Ok::<(), aiops_core::BoxError>(())
+    /// ```
+    #[must_use]
+    pub fn of(spec: &ActionSpec) -> Option<CommandBuilder> {
+        spec.command.as_ref().map(|command| CommandBuilder::of(spec.name.as_str(), command))
     }
 
     async fn call(
