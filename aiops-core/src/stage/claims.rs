@@ -36,7 +36,7 @@ pub(super) struct Remembered {
 struct Held {
     incident: IncidentId,
     replica: String,
-    /// Grows with each claim on the incident, so that a claim made anew does not look old.
+    /// The version of the state that it was made on, so that a claim made anew does not look old.
     number: u64,
 }
 
@@ -84,20 +84,32 @@ impl Claims {
         Some(Self { saved, replica, longest, seen: Mutex::default() })
     }
 
+    /// Gives back what an earlier process of this name claimed: its messages are with whoever is given them now.
+    pub(super) async fn begin(&self) {
+        // A failure is counted and logged; then the claims end by themselves.
+        let _ = self
+            .change(|remembered, _| {
+                let claims = remembered.claims.len();
+                remembered.claims.retain(|held| held.replica != self.replica);
+                ((), remembered.claims.len() < claims)
+            })
+            .await;
+    }
+
     /// Claims the report of an incident at a severity. A store that does not answer grants it: two
     /// reports are better than none.
     pub(super) async fn claim(&self, incident: &IncidentId, severity: Severity, now: Timestamp) -> Claim {
-        let claimed = self.change(|remembered| {
+        let claimed = self.change(|remembered, number| {
             if let Some(done) = remembered.severity(incident).filter(|done| *done >= severity) {
                 return (Claim::Done(done), false);
             }
             let place = remembered.claims.iter().position(|held| held.incident == *incident);
             let held = place.and_then(|place| remembered.claims.get(place));
-            let number = match held {
+            match held {
                 Some(held) if held.replica == self.replica => return (Claim::Granted, false),
                 Some(held) if !self.is_gone(held, now) => return (Claim::Busy, false),
-                held => held.map_or(1, |held| held.number.saturating_add(1)),
-            };
+                _ => {}
+            }
             if let Some(place) = place {
                 metrics::counter!("aiops_triage_claims_expired_total").increment(1);
                 remembered.claims.remove(place);
@@ -121,7 +133,7 @@ impl Claims {
     pub(super) async fn done(&self, incident: &IncidentId, severity: Severity) {
         // A failure is counted and logged; a message that comes again may make a second report.
         let _ = self
-            .change(|remembered| {
+            .change(|remembered, _| {
                 let highest = remembered.severity(incident).map_or(severity, |known| known.max(severity));
                 remembered.remember(incident, highest);
                 ((), true)
@@ -141,13 +153,13 @@ impl Claims {
         since(now, known.1) >= self.longest
     }
 
-    /// Reads, changes and saves, anew for as long as others are faster.
-    async fn change<T>(&self, change: impl Fn(&mut Remembered) -> (T, bool)) -> Result<T, StateError> {
+    /// Reads, changes and saves, anew for as long as others are faster. `change` is told the version that it changes.
+    async fn change<T>(&self, change: impl Fn(&mut Remembered, u64) -> (T, bool)) -> Result<T, StateError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let (mut remembered, version) = self.saved.load::<Remembered>(KEY).await?.unwrap_or_default();
-            let (answer, changed) = change(&mut remembered);
+            let (answer, changed) = change(&mut remembered, version);
             if !changed {
                 return Ok(answer);
             }

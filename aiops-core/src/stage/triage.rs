@@ -134,8 +134,9 @@ impl TriageStageBuilder {
 /// - Messages are acked once the report is published. Triaged incidents are remembered and saved: a
 ///   message that comes again makes no second report.
 /// - With a [`replica`](crate::StagePartsBuilder::replica) name it claims an incident before it asks the
-///   triager, so that of several replicas one does. The claim of a replica that is gone ends after all
-///   deadlines of a report and 90 s; without the store each replica asks for itself.
+///   triager, so that of several replicas one does. The claim of a replica that is gone ends when it starts
+///   again under its name, or after all deadlines of a report and 90 s; without the store each replica asks
+///   for itself.
 /// - Resolved events are acked and start nothing.
 #[derive(Debug)]
 pub struct TriageStage {
@@ -449,6 +450,9 @@ impl TriageStage {
         let Some(saved) = self.work.parts.saved.clone().filter(|_| !self.restored) else { return Ok(()) };
         if let Some((remembered, version)) = or_fresh(STAGE, saved.load::<Remembered>(KEY).await)? {
             (self.known, self.version) = (remembered, version);
+        }
+        if let Some(claims) = &self.work.claims {
+            claims.begin().await;
         }
         self.restored = true;
         Ok(())

@@ -111,6 +111,39 @@ async fn two_replicas_make_one_model_call() {
     two_replicas(Arc::new(MemoryStateStore::default())).await;
 }
 
+/// The one that claimed it is gone, and its message is with the other one: once it is back under its name, it gives its
+/// claims back, and the other one need not wait for their end.
+#[tokio::test]
+async fn a_replica_that_is_back_gives_its_claims_back() {
+    let store = Arc::new(MemoryStateStore::default());
+    let mut gone = Group::new();
+    gone.start("triage-0", Arc::clone(&store));
+    gone.at(0).await;
+    gone.publish("checkout", Severity::Warning, 0).await;
+    gone.at(1).await;
+    gone.at(5).await;
+    assert_eq!(gone.calls(), 1);
+    gone.stages.abort_all();
+
+    let mut group = Group::new();
+    group.start("triage-1", Arc::clone(&store));
+    group.at(10).await;
+    group.publish("checkout", Severity::Warning, 10).await;
+    group.at(15).await;
+    group.at(20).await;
+    assert_eq!(group.calls(), 0, "it is claimed");
+    // On a bus of its own: it is given nothing.
+    let mut back = Group::new();
+    back.start("triage-0", store);
+    back.at(20).await;
+    group.at(25).await;
+    assert_eq!(group.calls(), 1);
+    group.answer.notify_one();
+    group.at(30).await;
+    assert_eq!((back.calls(), back.stop().await), (0, 0));
+    assert_eq!(group.stop().await, 0);
+}
+
 /// The one that claimed it is gone: the other one writes the report once no report could take longer.
 #[tokio::test]
 async fn a_claim_of_a_replica_that_is_gone_ends() {
