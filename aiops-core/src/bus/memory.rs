@@ -90,7 +90,14 @@ impl MemoryBusBuilder {
     /// The bus.
     #[must_use]
     pub fn build(self) -> MemoryBus {
-        MemoryBus { shared: Arc::new(Shared { settings: self, state: Mutex::default(), changed: Notify::new() }) }
+        MemoryBus {
+            shared: Arc::new(Shared {
+                settings: self,
+                state: Mutex::default(),
+                room: Notify::new(),
+                arrived: Notify::new(),
+            }),
+        }
     }
 }
 
@@ -166,7 +173,8 @@ impl MemoryBus {
     /// Takes no more messages. Consumers get what is ready and then `None`; settling goes on working.
     pub fn close(&self) {
         lock(&self.shared.state).closed = true;
-        self.shared.changed.notify_waiters();
+        self.shared.room.notify_waiters();
+        self.shared.arrived.notify_waiters();
     }
 
     /// All that no consumer has settled yet, in publish order of each topic and group.
@@ -205,8 +213,10 @@ impl MemoryBus {
 struct Shared {
     settings: MemoryBusBuilder,
     state: Mutex<State>,
-    /// Something was published, settled or closed.
-    changed: Notify,
+    /// Something was settled or closed: publishers wait for it.
+    room: Notify,
+    /// Something was published, failed or closed: consumers wait for it.
+    arrived: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -293,7 +303,7 @@ impl Shared {
         }
         drop(state);
         metrics::counter!("aiops_bus_published_total", "topic" => topic.to_owned()).increment(1);
-        self.changed.notify_waiters();
+        self.arrived.notify_waiters();
         Ok(true)
     }
 }
@@ -304,15 +314,19 @@ impl EventBus for MemoryBus {
         let settings = &self.shared.settings;
         let message = Arc::new(message);
         let started = settings.clock.now();
+        // Listening has its price, and most often there is room.
+        if self.shared.publish_now(topic, &message)? {
+            return Ok(());
+        }
         loop {
-            let mut changed = pin!(self.shared.changed.notified());
+            let mut room = pin!(self.shared.room.notified());
             // Listening starts before the look at the queues, so that no ack is missed.
-            changed.as_mut().enable();
+            room.as_mut().enable();
             if self.shared.publish_now(topic, &message)? {
                 return Ok(());
             }
             tokio::select! {
-                () = changed => {}
+                () = room => {}
                 () = settings.clock.sleep_until(plus(started, settings.publish_deadline)) => {
                     metrics::counter!("aiops_bus_refused_total", "topic" => topic.to_owned()).increment(1);
                     return Err(BusError::Full { topic: topic.to_owned(), waited: settings.publish_deadline });
@@ -371,14 +385,15 @@ impl Consumer {
         let next = match taken {
             Some(entry) => {
                 let settle = Handle { shared: Arc::clone(&self.shared), place: Arc::clone(&self.place), token };
-                Next::Given(Delivery::new((*entry.envelope).clone(), entry.attempts, Box::new(settle)))
+                Next::Given(Delivery::new(entry.envelope, entry.attempts, Box::new(settle)))
             }
             None if state.closed => Next::End,
             None => Next::Wait(state.queue(topic, group).and_then(|queue| queue.next_change())),
         };
         drop(state);
         if freed {
-            self.shared.changed.notify_waiters();
+            self.shared.room.notify_waiters();
+            self.shared.arrived.notify_waiters();
         }
         next
     }
@@ -387,15 +402,19 @@ impl Consumer {
 #[async_trait]
 impl Subscription for Consumer {
     async fn next(&mut self) -> Option<Result<Delivery, BusError>> {
+        // As in `publish`.
+        if let Next::Given(delivery) = self.next_now() {
+            return Some(Ok(delivery));
+        }
         loop {
-            let mut changed = pin!(self.shared.changed.notified());
-            changed.as_mut().enable();
+            let mut arrived = pin!(self.shared.arrived.notified());
+            arrived.as_mut().enable();
             match self.next_now() {
                 Next::Given(delivery) => return Some(Ok(delivery)),
                 Next::End => return None,
-                Next::Wait(None) => changed.await,
+                Next::Wait(None) => arrived.await,
                 Next::Wait(Some(at)) => tokio::select! {
-                    () = changed => {}
+                    () = arrived => {}
                     () = self.shared.settings.clock.sleep_until(at) => {}
                 },
             }
@@ -420,7 +439,7 @@ impl Handle {
             None => metrics::counter!("aiops_bus_late_total", "topic" => self.place.topic.clone()).increment(1),
         }
         drop(state);
-        self.shared.changed.notify_waiters();
+        self.shared.room.notify_waiters();
     }
 
     fn fail(&self, delay: impl FnOnce(u32) -> Duration, reason: &str) {
@@ -428,6 +447,7 @@ impl Handle {
             let again = plus(now, delay(entry.attempts));
             state.failed(&self.place, entry, again, reason, &self.shared.settings);
         });
+        self.shared.arrived.notify_waiters();
     }
 }
 
@@ -445,6 +465,7 @@ impl Settle for Handle {
 
     async fn dead_letter(self: Box<Self>, reason: String) -> Result<(), BusError> {
         self.settle(|state, entry, _| state.bury(&self.place, &entry, &reason, self.shared.settings.dead_letters));
+        self.shared.arrived.notify_waiters();
         Ok(())
     }
 

@@ -141,7 +141,7 @@ pub trait Settle: fmt::Debug + Send + Sync + 'static {
 /// Dropping it unsettled is a failed attempt: a panicking consumer loses nothing.
 #[derive(Debug)]
 pub struct Delivery {
-    envelope: Envelope,
+    envelope: Arc<Envelope>,
     attempt: u32,
     settle: Option<Box<dyn Settle>>,
 }
@@ -149,8 +149,8 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery; called by buses. `attempt` counts from 1.
     #[must_use]
-    pub fn new(envelope: Envelope, attempt: u32, settle: Box<dyn Settle>) -> Self {
-        Self { envelope, attempt, settle: Some(settle) }
+    pub fn new(envelope: impl Into<Arc<Envelope>>, attempt: u32, settle: Box<dyn Settle>) -> Self {
+        Self { envelope: envelope.into(), attempt, settle: Some(settle) }
     }
 
     /// The message.

@@ -1,6 +1,7 @@
 //! The detection stage by the clock: evaluations, notices, publishing and saving beside each other,
 //! so that none of them waits for a slower one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::detection::{DetectionStage, INTAKE, STAGE, SaveOutcome, publish_failed};
+use super::inbox::publish;
 use super::step::Step;
 use super::watch::{Failed, evaluate};
 use super::{StageError, StageParts};
@@ -22,8 +24,8 @@ use crate::time::plus;
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Before a refused publish, or notices that no channel took, are tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// A bus that takes longer than its own deadline hangs.
-const PUBLISH_DEADLINE: Duration = Duration::from_secs(60);
+/// Events that are published one after the other, beside everything else, before what is out is noted.
+const IN_A_ROW: usize = 64;
 /// How long a stage that was told to stop may take to get out what it has decided.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 
@@ -31,7 +33,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 enum Done {
     Evaluated(usize, Timestamp, Result<Evaluation, Failed>),
     Announced(IncidentId, Option<Box<Envelope>>),
-    Published(Result<(), BusError>),
+    /// The ids of what the bus took of the outbox, and what it did not take.
+    Published(BTreeSet<String>, Option<(String, BusError)>),
     Saved(SaveOutcome),
     Retried,
 }
@@ -187,18 +190,20 @@ impl DetectionStage {
                 });
             }
         }
-        if !rounds.publishing
-            && rounds.publish <= now
-            && let Some(envelope) = self.outbox.front().cloned()
-        {
+        if !rounds.publishing && rounds.publish <= now && !self.outbox.is_empty() {
             rounds.publishing = true;
             let (bus, parts) = (Arc::clone(bus), Arc::clone(&self.parts));
+            let envelopes: Vec<Envelope> = self.outbox.iter().take(IN_A_ROW).cloned().collect();
             tasks.spawn(async move {
-                let deadline = plus(parts.clock.now(), PUBLISH_DEADLINE);
-                let published = guarded(&*parts.clock, deadline, bus.publish(DETECTIONS, envelope)).await;
-                Done::Published(published.unwrap_or_else(|fault| {
-                    Err(BusError::Broker { topic: DETECTIONS.to_owned(), source: Box::new(fault) })
-                }))
+                let mut taken = BTreeSet::new();
+                for envelope in envelopes {
+                    let id = envelope.id.clone();
+                    if let Err(error) = publish(&bus, DETECTIONS, envelope, &*parts.clock).await {
+                        return Done::Published(taken, Some((id, error)));
+                    }
+                    taken.insert(id);
+                }
+                Done::Published(taken, None)
             });
         }
         if self.shared.is_none() && self.dirty && !rounds.saving && rounds.save <= now {
@@ -241,18 +246,16 @@ impl DetectionStage {
                 self.steps.done(&incident);
                 self.hand_on(envelope.map(|envelope| *envelope));
             }
-            Done::Published(outcome) => {
+            Done::Published(taken, failed) => {
                 rounds.publishing = false;
-                match outcome {
-                    Ok(()) => {
-                        self.outbox.pop_front();
-                        self.dirty = true;
-                    }
-                    Err(error) => {
-                        publish_failed(&error);
-                        if !self.give_up(&error) {
-                            rounds.publish = plus(now, RETRY_AFTER);
-                        }
+                self.dirty |= !taken.is_empty();
+                // By name: the outbox may have become another one in the meantime.
+                self.outbox.retain(|envelope| !taken.contains(&envelope.id));
+                if let Some((id, error)) = failed {
+                    publish_failed(&error);
+                    let still_first = self.outbox.front().is_some_and(|first| first.id == id);
+                    if !(still_first && self.give_up(&error)) {
+                        rounds.publish = plus(now, RETRY_AFTER);
                     }
                 }
             }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,7 +18,7 @@ const EVERY: Duration = Duration::from_millis(40);
 /// Events of one round.
 const OF_ONE_ROUND: u64 = 500;
 /// For what is under way to come to its end, once nothing is killed any more.
-const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+const SETTLES_WITHIN: Duration = Duration::from_secs(300);
 
 /// How rough it is.
 #[derive(Debug, Clone)]
@@ -155,8 +156,11 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-/// All rounds over one kind of bus.
+/// All rounds over one kind of bus; one bus at a time.
 pub(crate) fn storms(bus: &str, server: ServerProgram, state: ServerProgram, weather: &Weather) {
+    static ONE: Mutex<()> = Mutex::new(());
+    // One that is red says so by itself.
+    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (events, seed) = (number("CHAOS_EVENTS", 300), number("CHAOS_SEED", 0x0b5e_55ed));
     let mut sum = Seen::default();
     let (mut left, mut round) = (events, 0);

@@ -133,7 +133,7 @@ impl Reader {
                 count::redelivered(&self.topic, &self.group);
             }
             let settle = Handle { reader: Arc::clone(self), token };
-            return Found::Given(Delivery::new((*entry.envelope).clone(), entry.attempts, Box::new(settle)));
+            return Found::Given(Delivery::new(entry.envelope, entry.attempts, Box::new(settle)));
         }
         Found::Wait(window.queue.next_change())
     }
