@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Outcome<T = ()> = Result<T, Failure>;
 
-const MESSAGES: usize = 10_000;
+const MESSAGES: usize = 40_000;
 const IN_PROCESS: usize = 1_000_000;
 const AT_ONCE: usize = 64;
 const FETCHED: usize = 256;

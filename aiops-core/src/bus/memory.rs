@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -94,6 +95,7 @@ impl MemoryBusBuilder {
             shared: Arc::new(Shared {
                 settings: self,
                 state: Mutex::default(),
+                closed: AtomicBool::new(false),
                 room: Notify::new(),
                 arrived: Notify::new(),
             }),
@@ -172,7 +174,9 @@ impl MemoryBus {
 
     /// Takes no more messages. Consumers get what is ready and then `None`; settling goes on working.
     pub fn close(&self) {
-        lock(&self.shared.state).closed = true;
+        let state = lock(&self.shared.state);
+        self.shared.closed.store(true, Ordering::SeqCst);
+        drop(state);
         self.shared.room.notify_waiters();
         self.shared.arrived.notify_waiters();
     }
@@ -181,15 +185,13 @@ impl MemoryBus {
     #[must_use]
     pub fn undelivered(&self) -> Vec<Undelivered> {
         let state = lock(&self.shared.state);
-        let groups = state
-            .topics
-            .iter()
-            .flat_map(|(topic, content)| content.groups.iter().map(move |(group, queue)| (topic, group, queue)));
+        let groups = state.topics.values().flat_map(|topic| topic.groups.values());
         groups
-            .flat_map(|(topic, group, queue)| {
-                queue.unsettled().into_iter().map(move |entry| Undelivered {
-                    topic: topic.clone(),
-                    group: group.clone(),
+            .flat_map(|group| {
+                let unsettled = group.all().queue.unsettled();
+                unsettled.into_iter().map(|entry| Undelivered {
+                    topic: group.topic.clone(),
+                    group: group.name.clone(),
                     attempts: entry.attempts,
                     envelope: (*entry.envelope).clone(),
                 })
@@ -209,10 +211,13 @@ impl MemoryBus {
     }
 }
 
+/// Locks are taken in this order: the state, a group's queue, its inbox. No two queues are locked at once.
 #[derive(Debug)]
 struct Shared {
     settings: MemoryBusBuilder,
     state: Mutex<State>,
+    /// Written under the lock of the state.
+    closed: AtomicBool,
     /// Something was settled or closed: publishers wait for it.
     room: Notify,
     /// Something was published, failed or closed: consumers wait for it.
@@ -221,90 +226,221 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    closed: bool,
     topics: BTreeMap<String, Topic>,
     /// By topic: the last dead letters, the oldest first.
     dead: BTreeMap<String, VecDeque<Arc<Envelope>>>,
-    /// Tokens of deliveries and places of messages, never used twice.
-    next: u64,
+    /// The place of the last message.
+    last: u64,
 }
+
+#[derive(Debug)]
+struct Topic {
+    groups: BTreeMap<String, Arc<Group>>,
+    /// What counts its messages: made once, since it is needed for each.
+    published: Arc<metrics::Key>,
+}
+
+/// Adds to a counter whose key is made already.
+fn count_one(key: &metrics::Key) {
+    const METADATA: metrics::Metadata<'static> =
+        metrics::Metadata::new(module_path!(), metrics::Level::INFO, Some(module_path!()));
+    metrics::with_recorder(|recorder| recorder.register_counter(key, &METADATA).increment(1));
+}
+
+/// A consumer group of a topic.
+#[derive(Debug)]
+struct Group {
+    topic: String,
+    name: String,
+    queue: Mutex<Taken>,
+    /// What was published since consumers looked last, so that publishers seldom wait for them. All of it was
+    /// published after what is in the queue.
+    inbox: Mutex<Vec<Fresh>>,
+    /// Messages in the queue and the inbox.
+    unsettled: AtomicUsize,
+}
+
+/// A message with its place in the topic.
+type Fresh = (u64, Arc<Envelope>);
 
 #[derive(Debug, Default)]
-struct Topic {
-    groups: BTreeMap<String, Queue>,
+struct Taken {
+    queue: Queue,
+    /// The last token of a delivery; none is used twice.
+    token: u64,
+    /// What the inbox becomes when it is taken.
+    spare: Vec<Fresh>,
 }
 
-impl State {
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
-    fn queue(&mut self, topic: &str, group: &str) -> Option<&mut Queue> {
-        self.topics.get_mut(topic)?.groups.get_mut(group)
-    }
-
-    /// A failed attempt: the message waits until `again`, or is a dead letter.
-    fn failed(&mut self, at: &Place, entry: Entry, again: Timestamp, reason: &str, settings: &MemoryBusBuilder) {
-        if entry.attempts >= settings.max_attempts {
-            self.bury(at, &entry, reason, settings.dead_letters);
-        } else if let Some(queue) = self.queue(&at.topic, &at.group) {
-            metrics::counter!("aiops_bus_retried_total", "topic" => at.topic.clone(), "group" => at.group.clone())
-                .increment(1);
-            queue.retry(entry, again);
+impl Taken {
+    fn collect(&mut self, inbox: &Mutex<Vec<Fresh>>) {
+        std::mem::swap(&mut *lock(inbox), &mut self.spare);
+        for (seq, envelope) in self.spare.drain(..) {
+            self.queue.push(seq, envelope);
         }
     }
 
-    fn bury(&mut self, at: &Place, entry: &Entry, reason: &str, keep: usize) {
-        metrics::counter!("aiops_bus_dead_lettered_total", "topic" => at.topic.clone(), "group" => at.group.clone())
+    fn take(&mut self, now: Timestamp, ack_deadline: Duration) -> Option<(u64, Entry)> {
+        self.token += 1;
+        Some((self.token, self.queue.take(now, self.token, ack_deadline)?))
+    }
+}
+
+impl Group {
+    /// Its queue with all that was published.
+    fn all(&self) -> MutexGuard<'_, Taken> {
+        let mut taken = lock(&self.queue);
+        taken.collect(&self.inbox);
+        taken
+    }
+
+    /// Takes a message in; whether consumers may wait for it.
+    fn push(&self, seq: u64, envelope: &Arc<Envelope>) -> bool {
+        self.unsettled.fetch_add(1, Ordering::SeqCst);
+        let mut inbox = lock(&self.inbox);
+        inbox.push((seq, Arc::clone(envelope)));
+        inbox.len() == 1
+    }
+
+    /// Hands out the next message.
+    fn take(&self, now: Timestamp, ack_deadline: Duration) -> Result<(u64, Entry), Nothing> {
+        let mut taken = lock(&self.queue);
+        if taken.queue.is_overdue(now) {
+            return Err(Nothing::Overdue);
+        }
+        if let Some(given) = taken.take(now, ack_deadline) {
+            return Ok(given);
+        }
+        taken.collect(&self.inbox);
+        taken.take(now, ack_deadline).ok_or_else(|| Nothing::Until(taken.queue.next_change()))
+    }
+}
+
+/// Why there is no message to hand out.
+enum Nothing {
+    /// There may be one once what is overdue has been taken back.
+    Overdue,
+    /// Something changes by itself at this time.
+    Until(Option<Timestamp>),
+}
+
+impl State {
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// A group; a new one begins now.
+    fn group(&mut self, topic: &str, group: &str) -> Arc<Group> {
+        let content = self.topics.entry(topic.to_owned()).or_insert_with(|| {
+            let label = metrics::Label::new("topic", topic.to_owned());
+            let published = Arc::new(metrics::Key::from_parts("aiops_bus_published_total", vec![label]));
+            Topic { groups: BTreeMap::new(), published }
+        });
+        let group = content.groups.entry(group.to_owned()).or_insert_with(|| {
+            Arc::new(Group {
+                topic: topic.to_owned(),
+                name: group.to_owned(),
+                queue: Mutex::default(),
+                inbox: Mutex::default(),
+                unsettled: AtomicUsize::new(0),
+            })
+        });
+        Arc::clone(group)
+    }
+}
+
+impl Shared {
+    /// A failed attempt: the message waits until `again`, or is a dead letter.
+    fn failed(&self, state: &mut State, group: &Group, entry: Entry, again: Timestamp, reason: &str) {
+        if entry.attempts >= self.settings.max_attempts {
+            self.bury(state, group, &entry, reason);
+        } else {
+            metrics::counter!("aiops_bus_retried_total", "topic" => group.topic.clone(), "group" => group.name.clone())
+                .increment(1);
+            lock(&group.queue).queue.retry(entry, again);
+        }
+    }
+
+    fn bury(&self, state: &mut State, group: &Group, entry: &Entry, reason: &str) {
+        let keep = self.settings.dead_letters;
+        metrics::counter!("aiops_bus_dead_lettered_total", "topic" => group.topic.clone(), "group" => group.name.clone())
             .increment(1);
         let mut letter = (*entry.envelope).clone().into_dead_letter(reason, entry.attempts);
-        letter.extensions.insert("deadlettergroup".to_owned(), at.group.as_str().into());
+        letter.extensions.insert("deadlettergroup".to_owned(), group.name.as_str().into());
         let letter = Arc::new(letter);
         let mut dropped = 0;
-        let kept = self.dead.entry(at.topic.clone()).or_default();
+        let kept = state.dead.entry(group.topic.clone()).or_default();
         kept.push_back(Arc::clone(&letter));
         if kept.len() > keep {
             kept.pop_front();
             dropped += 1;
         }
-        let seq = self.number();
-        for queue in self.topics.get_mut(&dead_letter_topic(&at.topic)).into_iter().flat_map(|t| t.groups.values_mut())
-        {
-            queue.push(seq, Arc::clone(&letter));
-            if queue.len() > keep && queue.drop_oldest() {
+        let seq = state.next();
+        let readers =
+            state.topics.get(&dead_letter_topic(&group.topic)).into_iter().flat_map(|topic| topic.groups.values());
+        for reader in readers {
+            reader.push(seq, &letter);
+            let mut all = reader.all();
+            let gone = all.queue.len() > keep && all.queue.drop_oldest();
+            drop(all);
+            if gone {
                 dropped += 1;
+                self.left(reader);
             }
         }
         if dropped > 0 {
-            metrics::counter!("aiops_bus_dead_letters_dropped_total", "topic" => at.topic.clone()).increment(dropped);
+            metrics::counter!("aiops_bus_dead_letters_dropped_total", "topic" => group.topic.clone())
+                .increment(dropped);
+        }
+        self.left(group);
+    }
+
+    /// A message has left a group. Publishers that wait saw it full, and the first that leaves wakes them all.
+    fn left(&self, group: &Group) {
+        if group.unsettled.fetch_sub(1, Ordering::SeqCst) == self.settings.capacity {
+            self.room.notify_waiters();
         }
     }
-}
 
-impl Shared {
     fn publish_now(&self, topic: &str, message: &Arc<Envelope>) -> Result<bool, BusError> {
         let mut state = lock(&self.state);
-        if state.closed {
+        if self.closed.load(Ordering::SeqCst) {
             return Err(BusError::Closed { topic: topic.to_owned() });
         }
-        let seq = state.number();
-        let Some(groups) = state.topics.get_mut(topic).map(|topic| &mut topic.groups).filter(|all| !all.is_empty())
-        else {
+        let seq = state.next();
+        let Some(Topic { groups, published }) = state.topics.get(topic) else {
             metrics::counter!("aiops_bus_unrouted_total", "topic" => topic.to_owned()).increment(1);
             return Ok(true);
         };
         // All groups or none: a message is never in half of them.
-        if groups.values().any(|queue| queue.len() >= self.settings.capacity) {
+        if groups.values().any(|group| group.unsettled.load(Ordering::SeqCst) >= self.settings.capacity) {
             return Ok(false);
         }
-        for queue in groups.values_mut() {
-            queue.push(seq, Arc::clone(message));
+        // Consumers that wait saw an empty inbox, and the first message wakes them all.
+        let mut awaited = false;
+        for group in groups.values() {
+            awaited |= group.push(seq, message);
+        }
+        let published = Arc::clone(published);
+        drop(state);
+        count_one(&published);
+        if awaited {
+            self.arrived.notify_waiters();
+        }
+        Ok(true)
+    }
+
+    /// Takes back what its consumers had for too long.
+    fn take_back(&self, group: &Group, now: Timestamp) {
+        let mut state = lock(&self.state);
+        let reason = format!("not settled within {}", crate::time::human(self.settings.ack_deadline));
+        loop {
+            let Some(entry) = lock(&group.queue).queue.overdue(now) else { break };
+            self.failed(&mut state, group, entry, now, &reason);
         }
         drop(state);
-        metrics::counter!("aiops_bus_published_total", "topic" => topic.to_owned()).increment(1);
         self.arrived.notify_waiters();
-        Ok(true)
     }
 }
 
@@ -313,11 +449,11 @@ impl EventBus for MemoryBus {
     async fn publish(&self, topic: &str, message: Envelope) -> Result<(), BusError> {
         let settings = &self.shared.settings;
         let message = Arc::new(message);
-        let started = settings.clock.now();
         // Listening has its price, and most often there is room.
         if self.shared.publish_now(topic, &message)? {
             return Ok(());
         }
+        let started = settings.clock.now();
         loop {
             let mut room = pin!(self.shared.room.notified());
             // Listening starts before the look at the queues, so that no ack is missed.
@@ -336,28 +472,20 @@ impl EventBus for MemoryBus {
     }
 
     async fn subscribe(&self, topic: &str, group: &str) -> Result<Box<dyn Subscription>, BusError> {
-        let place = Arc::new(Place { topic: topic.to_owned(), group: group.to_owned() });
         let mut state = lock(&self.shared.state);
-        if state.closed {
+        if self.shared.closed.load(Ordering::SeqCst) {
             return Err(BusError::Closed { topic: topic.to_owned() });
         }
-        state.topics.entry(topic.to_owned()).or_default().groups.entry(group.to_owned()).or_default();
+        let group = state.group(topic, group);
         drop(state);
-        Ok(Box::new(Consumer { shared: Arc::clone(&self.shared), place }))
+        Ok(Box::new(Consumer { shared: Arc::clone(&self.shared), group }))
     }
-}
-
-/// A group of a topic.
-#[derive(Debug)]
-struct Place {
-    topic: String,
-    group: String,
 }
 
 #[derive(Debug)]
 struct Consumer {
     shared: Arc<Shared>,
-    place: Arc<Place>,
+    group: Arc<Group>,
 }
 
 // It lives for one statement, so its size does not matter.
@@ -370,32 +498,21 @@ enum Next {
 
 impl Consumer {
     fn next_now(&self) -> Next {
-        let settings = &self.shared.settings;
-        let mut state = lock(&self.shared.state);
-        let now = settings.clock.now();
-        let (topic, group) = (&self.place.topic, &self.place.group);
-        let mut freed = false;
-        while let Some(entry) = state.queue(topic, group).and_then(|queue| queue.overdue(now)) {
-            let reason = format!("not settled within {}", crate::time::human(settings.ack_deadline));
-            state.failed(&self.place, entry, now, &reason, settings);
-            freed = true;
-        }
-        let token = state.number();
-        let taken = state.queue(topic, group).and_then(|queue| queue.take(now, token, settings.ack_deadline));
-        let next = match taken {
-            Some(entry) => {
-                let settle = Handle { shared: Arc::clone(&self.shared), place: Arc::clone(&self.place), token };
-                Next::Given(Delivery::new(entry.envelope, entry.attempts, Box::new(settle)))
+        let Self { shared, group } = self;
+        let now = shared.settings.clock.now();
+        // Read first: what was published came before it.
+        let closed = shared.closed.load(Ordering::SeqCst);
+        loop {
+            match group.take(now, shared.settings.ack_deadline) {
+                Ok((token, entry)) => {
+                    let settle = Handle { shared: Arc::clone(shared), group: Arc::clone(group), token };
+                    return Next::Given(Delivery::new(entry.envelope, entry.attempts, Box::new(settle)));
+                }
+                Err(Nothing::Overdue) => shared.take_back(group, now),
+                Err(Nothing::Until(_)) if closed => return Next::End,
+                Err(Nothing::Until(at)) => return Next::Wait(at),
             }
-            None if state.closed => Next::End,
-            None => Next::Wait(state.queue(topic, group).and_then(|queue| queue.next_change())),
-        };
-        drop(state);
-        if freed {
-            self.shared.room.notify_waiters();
-            self.shared.arrived.notify_waiters();
         }
-        next
     }
 }
 
@@ -426,35 +543,45 @@ impl Subscription for Consumer {
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
-    place: Arc<Place>,
+    group: Arc<Group>,
     token: u64,
 }
 
 impl Handle {
-    /// Runs `then` on the entry, unless it was taken back before.
-    fn settle(&self, then: impl FnOnce(&mut State, Entry, Timestamp)) {
+    /// The message, unless it was taken back before.
+    fn settle(&self) -> Option<Entry> {
+        let entry = lock(&self.group.queue).queue.settle(self.token);
+        if entry.is_none() {
+            metrics::counter!("aiops_bus_late_total", "topic" => self.group.topic.clone()).increment(1);
+        }
+        entry
+    }
+
+    /// Runs `then` on the message, and nobody sees that it is nowhere in the meantime.
+    fn settle_with(&self, then: impl FnOnce(&mut State, Entry)) {
         let mut state = lock(&self.shared.state);
-        match state.queue(&self.place.topic, &self.place.group).and_then(|queue| queue.settle(self.token)) {
-            Some(entry) => then(&mut state, entry, self.shared.settings.clock.now()),
-            None => metrics::counter!("aiops_bus_late_total", "topic" => self.place.topic.clone()).increment(1),
+        if let Some(entry) = self.settle() {
+            then(&mut state, entry);
         }
         drop(state);
-        self.shared.room.notify_waiters();
+        self.shared.arrived.notify_waiters();
     }
 
     fn fail(&self, delay: impl FnOnce(u32) -> Duration, reason: &str) {
-        self.settle(|state, entry, now| {
+        let now = self.shared.settings.clock.now();
+        self.settle_with(|state, entry| {
             let again = plus(now, delay(entry.attempts));
-            state.failed(&self.place, entry, again, reason, &self.shared.settings);
+            self.shared.failed(state, &self.group, entry, again, reason);
         });
-        self.shared.arrived.notify_waiters();
     }
 }
 
 #[async_trait]
 impl Settle for Handle {
     async fn ack(self: Box<Self>) -> Result<(), BusError> {
-        self.settle(|_, _, _| {});
+        if self.settle().is_some() {
+            self.shared.left(&self.group);
+        }
         Ok(())
     }
 
@@ -464,8 +591,7 @@ impl Settle for Handle {
     }
 
     async fn dead_letter(self: Box<Self>, reason: String) -> Result<(), BusError> {
-        self.settle(|state, entry, _| state.bury(&self.place, &entry, &reason, self.shared.settings.dead_letters));
-        self.shared.arrived.notify_waiters();
+        self.settle_with(|state, entry| self.shared.bury(state, &self.group, &entry, &reason));
         Ok(())
     }
 

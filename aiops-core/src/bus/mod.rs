@@ -37,6 +37,7 @@ pub use self::redis::{RedisBus, RedisBusFinding};
 pub use self::settings::BusSettings;
 pub use self::trace::{InvalidTraceparent, TraceContext};
 use crate::error::BoxError;
+use crate::plugin::Boxed;
 
 /// Topic of announced, raised and resolved detection events.
 pub const DETECTIONS: &str = "aiops.detections";
@@ -261,17 +262,32 @@ pub trait EventBus: fmt::Debug + Send + Sync + 'static {
 #[doc = include_str!("../../../docs/guide/buses.md")]
 struct BusesGuide;
 
+/// Written out as `async_trait` does it, so that a pointer costs no second box.
 macro_rules! forward_event_bus {
     ($pointer:ident) => {
-        #[async_trait]
         #[deny(clippy::missing_trait_methods)]
         impl<T: EventBus + ?Sized> EventBus for $pointer<T> {
-            async fn publish(&self, topic: &str, message: Envelope) -> Result<(), BusError> {
-                (**self).publish(topic, message).await
+            fn publish<'a, 'b, 'c>(&'a self, topic: &'b str, message: Envelope) -> Boxed<'c, Result<(), BusError>>
+            where
+                'a: 'c,
+                'b: 'c,
+                Self: 'c,
+            {
+                (**self).publish(topic, message)
             }
 
-            async fn subscribe(&self, topic: &str, group: &str) -> Result<Box<dyn Subscription>, BusError> {
-                (**self).subscribe(topic, group).await
+            fn subscribe<'a, 'b, 'd, 'c>(
+                &'a self,
+                topic: &'b str,
+                group: &'d str,
+            ) -> Boxed<'c, Result<Box<dyn Subscription>, BusError>>
+            where
+                'a: 'c,
+                'b: 'c,
+                'd: 'c,
+                Self: 'c,
+            {
+                (**self).subscribe(topic, group)
             }
         }
     };

@@ -6,7 +6,7 @@ mod abuse;
 mod api;
 #[path = "../common/mod.rs"]
 mod common;
-#[cfg(feature = "client")]
+#[cfg(all(feature = "client", feature = "sqlite"))]
 mod load;
 mod pages;
 mod site;

@@ -1,4 +1,5 @@
--- One step each, so that no other process comes in between. KEYS: the stream, its dead letters.
+-- One step each, so that no other process comes in between. KEYS: the stream, its dead letters; for `publish` the
+-- stream of each entry.
 -- ARGV: the step and its arguments.
 local stream, dead = KEYS[1], KEYS[2]
 
@@ -25,13 +26,13 @@ local function pairs_of(flat)
 end
 
 -- The first entry that some group has not settled; none without groups.
-local function needed()
+local function needed(key)
   local low
-  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', key)) do
     local group = pairs_of(flat)
     local from
     if group['pending'] > 0 then
-      from = redis.call('XPENDING', stream, group['name'])[2]
+      from = redis.call('XPENDING', key, group['name'])[2]
     else
       from = after(group['last-delivered-id'])
     end
@@ -55,26 +56,51 @@ end
 
 local steps = {}
 
-function steps.publish(capacity, envelope)
-  capacity = tonumber(capacity)
+-- One entry into one stream, unless the stream is full of what groups still need. `lengths`: of the streams as far as
+-- they are known.
+local function add(key, capacity, envelope, lengths)
   local unrouted = 0
-  if redis.call('XLEN', stream) >= capacity then
-    local low = needed()
+  local length = lengths[key] or redis.call('XLEN', key)
+  if length >= capacity then
+    local low = needed(key)
     if low then
-      redis.call('XTRIM', stream, 'MINID', '=', low)
+      redis.call('XTRIM', key, 'MINID', '=', low)
     else
-      unrouted = redis.call('XTRIM', stream, 'MAXLEN', '=', capacity - 1)
+      unrouted = redis.call('XTRIM', key, 'MAXLEN', '=', capacity - 1)
     end
-    if redis.call('XLEN', stream) >= capacity then return { 'full', 0 } end
+    length = redis.call('XLEN', key)
   end
-  redis.call('XADD', stream, '*', 'envelope', envelope)
-  return { 'taken', unrouted }
+  lengths[key] = length
+  if length >= capacity then return 'full', unrouted end
+  redis.call('XADD', key, '*', 'envelope', envelope)
+  lengths[key] = length + 1
+  return 'taken', unrouted
 end
 
-function steps.ack(group, id, consumer, attempts)
-  if not held(group, id, consumer, attempts) then return { 'late' } end
-  redis.call('XACK', stream, group, id)
-  return { 'done' }
+-- An entry into each stream: its outcome, and how many that nobody had asked for went. Where one of several fails it
+-- is said to have; its publisher comes again with it alone.
+function steps.publish(capacity, ...)
+  local envelopes, lengths, out = { ... }, {}, {}
+  capacity = tonumber(capacity)
+  if #KEYS == 1 then return { add(stream, capacity, envelopes[1], lengths) } end
+  for i, key in ipairs(KEYS) do
+    local well, outcome, unrouted = pcall(add, key, capacity, envelopes[i], lengths)
+    table.insert(out, well and outcome or 'failed')
+    table.insert(out, well and unrouted or 0)
+  end
+  return out
+end
+
+-- Entries, each with the consumer that has it and how often it was given out.
+function steps.ack(group, ...)
+  local words, done, out = { ... }, {}, {}
+  for i = 1, #words, 3 do
+    local still = held(group, words[i], words[i + 1], words[i + 2])
+    if still then table.insert(done, words[i]) end
+    table.insert(out, still and 'done' or 'late')
+  end
+  if #done > 0 then redis.call('XACK', stream, group, unpack(done)) end
+  return out
 end
 
 -- `idle`: how long the entry is to look as if nobody had touched it; `counted`: attempts from now on.

@@ -322,7 +322,7 @@ async fn fit(group: &Group, entries: Vec<Entry>) -> Result<Vec<Fit>, RedisError>
     for entry in entries {
         if entry.payload.is_empty() {
             count::trimmed(&group.topic, &group.name, 1);
-            group.ack(&entry).await?;
+            group.settle(&entry).await?;
             continue;
         }
         match serde_json::from_slice::<Envelope>(&entry.payload) {

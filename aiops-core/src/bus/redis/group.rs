@@ -1,5 +1,6 @@
 //! One consumer group, as the consumers and deliveries of this process share it.
 
+use std::borrow::Borrow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::server::{Server, is_no_group, is_passing};
+use super::together::Together;
 use crate::bus::network::{GroupStatus, StallWatch, count, dead_letter, unreadable};
 use crate::bus::{BusError, Envelope, Settle, dead_letter_topic};
+use crate::error::BoxError;
 use crate::lock::lock;
 use crate::time::plus;
 
@@ -29,6 +32,7 @@ pub(super) struct Group {
     /// When the next entry comes back that was nak'd here.
     due: Mutex<Option<Timestamp>>,
     stall: Mutex<StallWatch>,
+    acks: Together<Ack, String>,
     pub(super) changed: Notify,
 }
 
@@ -41,6 +45,14 @@ pub(super) struct Entry {
     pub(super) payload: Vec<u8>,
 }
 
+/// The delivery that is settled.
+#[derive(Debug)]
+struct Ack {
+    id: String,
+    consumer: Arc<str>,
+    attempts: String,
+}
+
 #[derive(Debug)]
 struct Dropped {
     entry: Entry,
@@ -50,9 +62,22 @@ struct Dropped {
 
 impl Group {
     pub(super) fn new(server: &Arc<Server>, topic: &str, name: &str) -> Self {
+        let (key, dead) = (server.key(topic), server.key(&dead_letter_topic(topic)));
+        let place = Arc::new((Arc::clone(server), [key.clone(), dead.clone()], name.to_owned()));
+        let acks = Together::new(Arc::clone(&server.settings.clock), move |acks: Vec<Arc<Ack>>| {
+            let place = Arc::clone(&place);
+            async move {
+                let (server, [key, dead], name) = &*place;
+                let words =
+                    acks.iter().flat_map(|ack| [ack.id.as_bytes(), ack.consumer.as_bytes(), ack.attempts.as_bytes()]);
+                let words: Vec<&[u8]> = std::iter::once(name.as_bytes()).chain(words).collect();
+                server.call("ack", &[key, dead], &words).await
+            }
+        });
         Self {
-            key: server.key(topic),
-            dead: server.key(&dead_letter_topic(topic)),
+            key,
+            dead,
+            acks,
             server: Arc::clone(server),
             topic: topic.to_owned(),
             name: name.to_owned(),
@@ -67,9 +92,9 @@ impl Group {
         self.server.settings.clock.now()
     }
 
-    pub(super) fn broker(&self, error: RedisError) -> BusError {
+    pub(super) fn broker<E: Borrow<RedisError> + Into<BoxError>>(&self, error: E) -> BusError {
         let (topic, waited) = (self.topic.clone(), Duration::ZERO);
-        match is_passing(&error) {
+        match is_passing(error.borrow()) {
             true => BusError::Unreachable { topic, waited, source: error.into() },
             false => BusError::Broker { topic, source: error.into() },
         }
@@ -91,7 +116,7 @@ impl Group {
     pub(super) async fn call<T: FromRedisValue>(&self, step: &str, arguments: &[&[u8]]) -> Result<T, RedisError> {
         let mut all = vec![self.name.as_bytes()];
         all.extend(arguments);
-        self.server.call(step, &self.key, &self.dead, &all).await
+        self.server.call(step, &[&self.key, &self.dead], &all).await
     }
 
     pub(super) async fn measure(&self) -> Result<GroupStatus, RedisError> {
@@ -140,10 +165,20 @@ impl Group {
         done
     }
 
-    pub(super) async fn ack(&self, entry: &Entry) -> Result<(), RedisError> {
+    pub(super) async fn ack(&self, entry: &Entry) -> Result<(), Arc<RedisError>> {
         let attempts = entry.attempts.to_string();
-        let arguments = [entry.id.as_bytes(), entry.consumer.as_bytes(), attempts.as_bytes()];
-        let (outcome,) = self.call::<(String,)>("ack", &arguments).await?;
+        let bytes = entry.id.len() + entry.consumer.len() + attempts.len();
+        let ack = Arc::new(Ack { id: entry.id.clone(), consumer: Arc::clone(&entry.consumer), attempts });
+        let outcome = self.acks.ask(&ack, bytes).await?;
+        self.settled(&outcome);
+        Ok(())
+    }
+
+    /// Settles an entry that no consumer gets.
+    pub(super) async fn settle(&self, entry: &Entry) -> Result<(), RedisError> {
+        let attempts = entry.attempts.to_string();
+        let words = [entry.id.as_bytes(), entry.consumer.as_bytes(), attempts.as_bytes()];
+        let (outcome,) = self.call::<(String,)>("ack", &words).await?;
         self.settled(&outcome);
         Ok(())
     }
@@ -215,10 +250,10 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    fn answer(&self, outcome: Result<(), RedisError>) -> Result<(), BusError> {
+    fn answer<E: Borrow<RedisError> + Into<BoxError>>(&self, outcome: Result<(), E>) -> Result<(), BusError> {
         match outcome {
             // The group is gone, and with it the entry.
-            Err(error) if is_no_group(&error) => {
+            Err(error) if is_no_group(error.borrow()) => {
                 count::late(&self.group.topic);
                 Ok(())
             }

@@ -4,16 +4,18 @@ mod consumer;
 mod finding;
 mod group;
 mod server;
+mod together;
 
 use std::sync::Arc;
 
-use ::redis::Client;
+use ::redis::{Client, RedisError};
 use async_trait::async_trait;
 
 use self::consumer::Consumer;
 pub use self::finding::RedisBusFinding;
-use self::group::Group;
+use self::group::{Group, misread};
 use self::server::{Server, is_passing};
+use self::together::Together;
 use super::network::{GroupStatus, Groups, Trying, count, to_bytes};
 use super::{BusError, BusSettings, Envelope, EventBus, Subscription};
 use crate::lock::lock;
@@ -46,6 +48,27 @@ use crate::lock::lock;
 pub struct RedisBus {
     server: Arc<Server>,
     groups: Groups<Group>,
+    publishes: Arc<Together<Publish, Published>>,
+}
+
+/// An entry for the stream of a key.
+#[derive(Debug)]
+struct Publish {
+    key: String,
+    bytes: Vec<u8>,
+}
+
+/// What became of an entry: its outcome, and how many that nobody had asked for went for it.
+type Published = (String, u64);
+
+/// Publishes entries that wait together. Of several, one may have failed alone; where there is one, its failure is
+/// the call's.
+async fn publish(server: &Server, entries: &[&Publish]) -> Result<Vec<Published>, RedisError> {
+    let capacity = server.settings.capacity.to_string();
+    let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+    let mut words = vec![capacity.as_bytes()];
+    words.extend(entries.iter().map(|entry| entry.bytes.as_slice()));
+    server.call("publish", &keys, &words).await
 }
 
 impl RedisBus {
@@ -63,7 +86,13 @@ impl RedisBus {
     /// # Errors
     /// A server that does not answer.
     pub async fn with_client(client: Client, settings: BusSettings) -> Result<Self, BusError> {
-        Ok(Self { server: Arc::new(Server::connect(client, settings).await?), groups: Arc::default() })
+        let server = Arc::new(Server::connect(client, settings).await?);
+        let asked = Arc::clone(&server);
+        let publishes = Together::new(Arc::clone(&server.settings.clock), move |entries: Vec<Arc<Publish>>| {
+            let server = Arc::clone(&asked);
+            async move { publish(&server, &entries.iter().map(|entry| &**entry).collect::<Vec<_>>()).await }
+        });
+        Ok(Self { server, groups: Arc::default(), publishes: Arc::new(publishes) })
     }
 
     /// What the server's settings lack. Asks the server.
@@ -90,16 +119,26 @@ impl RedisBus {
     }
 }
 
+impl RedisBus {
+    async fn publish_once(&self, entry: &Arc<Publish>) -> Result<Published, Arc<RedisError>> {
+        let published = self.publishes.ask(entry, entry.key.len() + entry.bytes.len()).await?;
+        if published.0 != "failed" {
+            return Ok(published);
+        }
+        let alone = publish(&self.server, &[entry]).await?.pop();
+        alone.ok_or_else(|| Arc::new(misread("the answer is empty")))
+    }
+}
+
 #[async_trait]
 impl EventBus for RedisBus {
     async fn publish(&self, topic: &str, message: Envelope) -> Result<(), BusError> {
         let settings = &self.server.settings;
         let bytes = to_bytes(topic, &message, settings)?;
-        let key = self.server.key(topic);
-        let capacity = settings.capacity.to_string();
+        let entry = Arc::new(Publish { key: self.server.key(topic), bytes });
         let mut trying = Trying::new(settings.clock.now());
         loop {
-            let asked = self.server.call::<(String, u64)>("publish", &key, &key, &[capacity.as_bytes(), &bytes]).await;
+            let asked = self.publish_once(&entry).await;
             let now = settings.clock.now();
             let at = match asked {
                 Ok((outcome, unrouted)) if outcome == "taken" => {

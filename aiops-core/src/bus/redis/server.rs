@@ -63,16 +63,12 @@ impl Server {
     pub(super) async fn call<T: FromRedisValue>(
         &self,
         step: &str,
-        key: &str,
-        dead: &str,
+        keys: &[&str],
         arguments: &[&[u8]],
     ) -> Result<T, RedisError> {
         let mut connection = self.manager.clone();
-        let mut invocation = self.script.key(key);
-        invocation.key(dead).arg(step);
-        for argument in arguments {
-            invocation.arg(*argument);
-        }
+        let mut invocation = self.script.prepare_invoke();
+        invocation.key(keys).arg(step).arg(arguments);
         self.noted(invocation.invoke_async(&mut connection).await)
     }
 
