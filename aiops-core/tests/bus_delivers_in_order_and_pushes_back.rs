@@ -1,12 +1,15 @@
 //! The in-process bus: order, groups, redelivery, dead letters and back-pressure.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aiops_core::jiff::Timestamp;
 use aiops_core::{
     BusError, Envelope, EventBus, MemoryBus, MemoryBusBuilder, Subscription, VirtualClock, dead_letter_topic,
 };
+use tokio::task::JoinSet;
 
 fn message(id: &str) -> Envelope {
     Envelope::new(id, "/t", "t.v1", Timestamp::UNIX_EPOCH, id.into())
@@ -122,4 +125,59 @@ async fn a_topic_without_groups_never_fills_up() {
         bus.publish("t", message(id)).await.unwrap();
     }
     assert!(bus.undelivered().is_empty());
+}
+
+/// Takes and settles until the bus is closed: every seventh attempt fails, and now and then it gives up waiting.
+async fn consume(bus: MemoryBus, group: &str, settled: Arc<AtomicUsize>) {
+    let mut inbox = bus.subscribe("t", group).await.unwrap();
+    for turn in 0_usize.. {
+        let given = tokio::select! {
+            biased;
+            given = inbox.next() => given,
+            () = tokio::task::yield_now(), if turn % 3 == 0 => continue,
+        };
+        let Some(delivery) = given.transpose().unwrap() else { return };
+        if turn % 7 == 0 {
+            delivery.nak(Duration::ZERO, "not now").await.unwrap();
+        } else {
+            delivery.ack().await.unwrap();
+            settled.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// The clock stands still, so that nobody is woken but by somebody else's word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_waits_for_room_or_for_a_message_is_always_woken() {
+    const PUBLISHERS: usize = 4;
+    const EACH: usize = 2_000;
+    let (bus, _) = bus(|b| b.capacity(2).max_attempts(u32::MAX));
+    let settled: [Arc<AtomicUsize>; 2] = Default::default();
+    // Before the first message, so that each group gets all.
+    for group in ["three", "one"] {
+        drop(bus.subscribe("t", group).await.unwrap());
+    }
+    let mut consumers = JoinSet::new();
+    for (group, at) in [("three", 0), ("three", 0), ("three", 0), ("one", 1)] {
+        consumers.spawn(consume(bus.clone(), group, Arc::clone(&settled[at])));
+    }
+    let mut publishers = JoinSet::new();
+    for publisher in 0..PUBLISHERS {
+        let bus = bus.clone();
+        publishers.spawn(async move {
+            for number in 0..EACH {
+                bus.publish("t", message(&format!("{publisher}-{number}"))).await.unwrap();
+            }
+        });
+    }
+    let done = async {
+        publishers.join_all().await;
+        while !bus.undelivered().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        bus.close();
+        consumers.join_all().await;
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(120), done).await.is_ok(), "somebody sleeps");
+    assert_eq!(settled.map(|settled| settled.load(Ordering::SeqCst)), [PUBLISHERS * EACH; 2]);
 }

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::VirtualClock;
 
-    /// Doubles numbers, and keeps what came in one call; a call of more than one number waits to be let go.
+    /// Doubles numbers, and keeps what came in one call; each call waits to be let go.
     fn doubling(calls: &Arc<Mutex<Vec<Vec<u32>>>>, go: &Arc<Notify>, clock: &VirtualClock) -> Arc<Together<u32, u32>> {
         let (calls, go) = (Arc::clone(calls), Arc::clone(go));
         Arc::new(Together::new(Arc::new(clock.clone()), move |items: Vec<Arc<u32>>| {
