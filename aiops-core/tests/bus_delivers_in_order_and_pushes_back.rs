@@ -149,9 +149,15 @@ async fn consume(bus: MemoryBus, group: &str, settled: Arc<AtomicUsize>) {
 /// The clock stands still, so that nobody is woken but by somebody else's word.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_waits_for_room_or_for_a_message_is_always_woken() {
+    for capacity in [1, 2, 5] {
+        crowd(capacity).await;
+    }
+}
+
+async fn crowd(capacity: usize) {
     const PUBLISHERS: usize = 4;
-    const EACH: usize = 2_000;
-    let (bus, _) = bus(|b| b.capacity(2).max_attempts(u32::MAX));
+    const EACH: usize = 1_000;
+    let (bus, _) = bus(|b| b.capacity(capacity).max_attempts(u32::MAX));
     let settled: [Arc<AtomicUsize>; 2] = Default::default();
     // Before the first message, so that each group gets all.
     for group in ["three", "one"] {
@@ -178,6 +184,6 @@ async fn who_waits_for_room_or_for_a_message_is_always_woken() {
         bus.close();
         consumers.join_all().await;
     };
-    assert!(tokio::time::timeout(Duration::from_secs(120), done).await.is_ok(), "somebody sleeps");
+    assert!(tokio::time::timeout(Duration::from_secs(120), done).await.is_ok(), "somebody sleeps, capacity {capacity}");
     assert_eq!(settled.map(|settled| settled.load(Ordering::SeqCst)), [PUBLISHERS * EACH; 2]);
 }
