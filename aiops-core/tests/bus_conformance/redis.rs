@@ -265,3 +265,32 @@ async fn redis_names_the_settings_that_lose_messages() {
     let found = careless.findings().await.unwrap();
     assert_eq!(found, [RedisBusFinding::NotKept, RedisBusFinding::Evicts { policy: "allkeys-lru".to_owned() }]);
 }
+
+/// Publishes that wait together go in one call: the failure of one is its own.
+#[tokio::test]
+#[ignore = "needs redis: .ci/services up redis"]
+async fn redis_fails_no_publish_for_another_ones_topic() {
+    let bus = Arc::new(RedisBus::connect(&url(), settings()).await.unwrap());
+    let (good, bad) = (fresh("good"), fresh("bad"));
+    let mut inbox = bus.subscribe(&good, "g").await.unwrap();
+    command(&["SET", &bad, "no stream"]).await;
+    let mut publishes = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let (bus, is_good) = (Arc::clone(&bus), number % 2 == 0);
+        let topic = if is_good { good.clone() } else { bad.clone() };
+        publishes.spawn(async move { (is_good, bus.publish(&topic, message(&number.to_string())).await) });
+    }
+    for (is_good, outcome) in publishes.join_all().await {
+        match outcome {
+            Ok(()) => assert!(is_good),
+            Err(error) => {
+                assert!(!is_good && matches!(error, BusError::Broker { .. }), "{error}");
+                assert!(aiops_core::error_chain(&error).contains("WRONGTYPE"), "{}", aiops_core::error_chain(&error));
+            }
+        }
+    }
+    for _ in 0..10 {
+        next(&mut inbox).await.ack().await.unwrap();
+    }
+    assert!(stays_empty(&mut inbox, Duration::from_millis(300)).await);
+}
